@@ -1,0 +1,1 @@
+"""The HTTP face: routes, dependencies, answers. The only package that knows FastAPI."""

@@ -1,0 +1,1 @@
+"""The Python client. Of the server it knows errors and states alone."""

@@ -1,0 +1,1 @@
+"""Reads CWL documents, never runs them."""

@@ -1,0 +1,1 @@
+"""The embedded engine: cwltool, one forked process a run, facts in a journal."""

@@ -1,0 +1,398 @@
+"""Everything that Stemma refuses or fails at, one class a reason.
+
+    StemmaError
+      NotAuthenticated        401   no valid token
+      Forbidden               403   the role does not allow it
+        AlreadyCaptured             the record of the run is sealed
+      NotFound                404   no such thing, or not for this principal: no difference to be seen
+        WorkflowNotFound
+        RevisionNotFound
+        RunNotFound
+        FileNotFound
+        StepNotFound
+        CaptureNotFound
+        PlaceholderNotFound         a placeholder of an input leads nowhere
+      InvalidRequest          422   what was asked cannot be understood
+        GroupRequired               a writer in several groups must name one
+        InvalidDocument             not valid CWL (findings)
+        InvalidInputs               the inputs do not fit the workflow (findings)
+        EngineUnsuitable            the engine cannot run this workflow (findings)
+        UnknownEngine
+      DuplicateWorkflow       400   the group has this name and version
+      AmbiguousSelection      403   both ways of naming runs to delete, or neither
+      Conflict                409
+        RunNotEnded                 asked for what only an ended run has
+        RunEnded                    asked to stop what has ended
+      TooLarge                413   over a limit of size
+      Unavailable             503   come back later
+        EngineUnreachable
+        DatabaseUnavailable
+        ValidatorUnavailable
+      DrawingFailed           500
+      ContentDamaged          500   stored bytes do not have their digest
+      ContentMissing          500   stored bytes are gone
+      LeaseLost               —     another worker has the run now; never leaves the worker
+      EngineLostRun           —     the engine does not know the run any more
+
+Each carries the facts of its case as attributes. HTTP statuses are said here once and used by the
+API alone; ``exit_code`` is what the command line ends with.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong with a document, and where."""
+
+    message: str
+    """A sentence that a person can act on."""
+    rule: str
+    """A short stable name of what was broken, such as ``cwl/unknown-field``."""
+    file: str | None = None
+    """Path inside the bundle."""
+    line: int | None = None
+    """From 1."""
+    column: int | None = None
+    """From 1."""
+
+    def __str__(self) -> str:
+        """``file:line:column: message``, as editors understand it."""
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        return f"{place}: {self.message}" if place else self.message
+
+
+class StemmaError(Exception):
+    """Anything that Stemma says no to."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    exit_code: ClassVar[int] = 1
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong in detail; empty where the message says it all."""
+        return ()
+
+
+class NotAuthenticated(StemmaError):
+    """No token, or one that does not hold."""
+
+    code, status, exit_code = "not-authenticated", HTTPStatus.UNAUTHORIZED, 77
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Forbidden(StemmaError):
+    """The principal is known and may not do this."""
+
+    code, status, exit_code = "forbidden", HTTPStatus.FORBIDDEN, 77
+
+
+class AlreadyCaptured(Forbidden):
+    """The provenance of this run was captured before; a sealed record does not change."""
+
+    code = "already-captured"
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"the provenance of execution {run_id} was captured before")
+        self.run_id = run_id
+
+
+class NotFound(StemmaError):
+    """No such thing, or none that this principal may see (we do not tell which)."""
+
+    code, status, exit_code = "not-found", HTTPStatus.NOT_FOUND, 66
+
+
+class WorkflowNotFound(NotFound):
+    """No such registry entry for this principal."""
+
+    code = "workflow-not-found"
+
+    def __init__(self, workflow_id: int | str) -> None:
+        super().__init__(f"Invalid registry_id: there is no workflow {workflow_id}")
+        self.workflow_id = workflow_id
+
+
+class RevisionNotFound(NotFound):
+    """The entry has no such revision."""
+
+    code = "revision-not-found"
+
+    def __init__(self, workflow_id: int, number: int) -> None:
+        super().__init__(f"workflow {workflow_id} has no revision {number}")
+        self.workflow_id, self.number = workflow_id, number
+
+
+class RunNotFound(NotFound):
+    """No such run for this principal."""
+
+    code = "run-not-found"
+
+    def __init__(self, run: int | str) -> None:
+        super().__init__(f"there is no execution {run}")
+        self.run = run
+
+
+class StepNotFound(NotFound):
+    """The run has no such step."""
+
+    code = "step-not-found"
+
+    def __init__(self, run_id: int, step: str) -> None:
+        super().__init__(f"execution {run_id} has no step {step!r}")
+        self.run_id, self.step = run_id, step
+
+
+class FileNotFound(NotFound):
+    """No such file entity for this principal."""
+
+    code = "file-not-found"
+
+    def __init__(self, file: int | str) -> None:
+        super().__init__(f"there is no file {file}")
+        self.file = file
+
+
+class CaptureNotFound(NotFound):
+    """The run has no sealed record."""
+
+    code = "capture-not-found"
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"the provenance of execution {run_id} was not captured")
+        self.run_id = run_id
+
+
+class PlaceholderNotFound(NotFound):
+    """A ``valueFromPlatform`` or ``valueFromEntity`` leads nowhere."""
+
+    code = "placeholder-not-found"
+
+    def __init__(self, port: str, placeholder: str) -> None:
+        super().__init__(f"Invalid entity id in placeholder: input {port!r} names {placeholder!r}")
+        self.port, self.placeholder = port, placeholder
+
+
+class InvalidRequest(StemmaError):
+    """What was asked cannot be understood or done as asked."""
+
+    code, status, exit_code = "invalid-request", HTTPStatus.UNPROCESSABLE_ENTITY, 64
+
+    def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
+        super().__init__(message)
+        self._findings = tuple(findings)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong, thing by thing."""
+        return self._findings
+
+
+class GroupRequired(InvalidRequest):
+    """The principal is in several groups, or in none, and did not say for which it writes."""
+
+    code = "group-required"
+
+    def __init__(self, groups: Sequence[str]) -> None:
+        known = ", ".join(sorted(groups))
+        super().__init__(
+            f"name the group to write for with 'group': one of {known}"
+            if groups
+            else "you are in no group; ask for membership in one before you register or run workflows",
+        )
+        self.groups = tuple(groups)
+
+
+class InvalidDocument(InvalidRequest):
+    """The document is not CWL that can be registered."""
+
+    code, exit_code = "invalid-document", 65
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(_summary("the workflow is not valid", findings), findings)
+
+
+class InvalidInputs(InvalidRequest):
+    """The inputs do not fit the workflow."""
+
+    code, exit_code = "invalid-inputs", 65
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(_summary("the inputs do not fit the workflow", findings), findings)
+
+
+class EngineUnsuitable(InvalidRequest):
+    """The engine cannot run this workflow faithfully."""
+
+    code, exit_code = "engine-unsuitable", 33
+
+    def __init__(self, engine: str, findings: Sequence[Finding]) -> None:
+        super().__init__(_summary(f"engine {engine!r} cannot run this workflow", findings), findings)
+        self.engine = engine
+
+
+class UnknownEngine(InvalidRequest):
+    """No engine of that name is set up here."""
+
+    code = "unknown-engine"
+
+    def __init__(self, engine: str, known: Sequence[str]) -> None:
+        super().__init__(f"there is no engine {engine!r}; set up here: {', '.join(known)}")
+        self.engine, self.known = engine, tuple(known)
+
+
+class DuplicateWorkflow(StemmaError):
+    """The group already has an entry of this name and version."""
+
+    code, status, exit_code = "duplicate-workflow", HTTPStatus.BAD_REQUEST, 73
+
+    def __init__(self, name: str, version: str) -> None:
+        super().__init__(f"a workflow {name!r} version {version!r} is registered already; choose another version")
+        self.name, self.version = name, version
+
+
+class AmbiguousSelection(StemmaError):
+    """Both ways of naming what to delete were given, or neither."""
+
+    code, status, exit_code = "ambiguous-selection", HTTPStatus.FORBIDDEN, 64
+
+    def __init__(self) -> None:
+        super().__init__("give either registry_id or reana_name, not both and not neither")
+
+
+class Conflict(StemmaError):
+    """Not in the state that the thing is in."""
+
+    code, status, exit_code = "conflict", HTTPStatus.CONFLICT, 75
+
+
+class RunNotEnded(Conflict):
+    """The run still goes on."""
+
+    code = "run-not-ended"
+
+    def __init__(self, run_id: int, state: str) -> None:
+        super().__init__(f"execution {run_id} is {state}; wait until it has ended")
+        self.run_id, self.state = run_id, state
+
+
+class RunEnded(Conflict):
+    """The run has ended already."""
+
+    code = "run-ended"
+
+    def __init__(self, run_id: int, state: str) -> None:
+        super().__init__(f"execution {run_id} has ended already: {state}")
+        self.run_id, self.state = run_id, state
+
+
+class TooLarge(StemmaError):
+    """Over a limit of size."""
+
+    code, status, exit_code = "too-large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, 65
+
+    def __init__(self, what: str, limit: int, unit: str = "bytes") -> None:
+        super().__init__(f"{what} is over the limit of {limit} {unit}")
+        self.what, self.limit, self.unit = what, limit, unit
+
+
+class Unavailable(StemmaError):
+    """Something that is needed does not answer; try again later."""
+
+    code, status, exit_code = "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, 69
+    retry_after_seconds: ClassVar[int] = 5
+
+
+class EngineUnreachable(Unavailable):
+    """The engine does not answer; the run is not lost."""
+
+    code = "engine-unreachable"
+
+    def __init__(self, engine: str, reason: str) -> None:
+        super().__init__(f"engine {engine!r} cannot be reached: {reason}")
+        self.engine, self.reason = engine, reason
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database is locked or gone."""
+
+    code = "database-unavailable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the database does not answer; nothing was changed, try again in some seconds")
+        self.reason = reason
+
+
+class ValidatorUnavailable(Unavailable):
+    """The helper process that reads CWL did not answer."""
+
+    code = "validator-unavailable"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the document could not be checked: {reason}")
+        self.reason = reason
+
+
+class DrawingFailed(StemmaError):
+    """The picture could not be made."""
+
+    code = "drawing-failed"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the picture could not be drawn: {reason}")
+        self.reason = reason
+
+
+class ContentDamaged(StemmaError):
+    """Bytes do not have the digest that they are known by."""
+
+    code = "content-damaged"
+
+    def __init__(self, expected: str, found: str) -> None:
+        super().__init__(f"content {expected} has the digest {found}")
+        self.expected, self.found = expected, found
+
+
+class ContentMissing(StemmaError):
+    """The store does not hold these bytes any more."""
+
+    code = "content-missing"
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(f"content {sha256} is not in the store")
+        self.sha256 = sha256
+
+
+class LeaseLost(StemmaError):
+    """Another worker has this run now; what this one knows of it is void."""
+
+    code = "lease-lost"
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"the lease of run {run_id} is lost")
+        self.run_id = run_id
+
+
+class EngineLostRun(StemmaError):
+    """The engine does not know the run any more (its process died, say)."""
+
+    code = "engine-lost-run"
+
+    def __init__(self, reference: str, reason: str) -> None:
+        super().__init__(f"the engine lost run {reference}: {reason}")
+        self.reference, self.reason = reference, reason
+
+
+def _summary(what: str, findings: Sequence[Finding]) -> str:
+    """``what`` with the first finding, and how many more there are."""
+    if not findings:
+        return what
+    more = len(findings) - 1
+    return f"{what}: {findings[0]}" + (f" (and {more} more)" if more else "")

@@ -1,0 +1,1 @@
+"""Rows in, documents out: graphs, PROV, pictures. Knows no database and no network."""

@@ -1,0 +1,120 @@
+"""Every setting, in one frozen class that is made once in ``main`` and passed down.
+
+``.env.example`` is generated from it (``make env``). The name in the environment is ``STEMMA_`` and
+the field's name in capitals.
+"""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+def _default_home() -> Path:
+    return Path.home() / ".local" / "share" / "stemma"
+
+
+class Settings(BaseSettings):
+    """How this installation is set up."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STEMMA_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    home: Path = Field(default_factory=_default_home)
+    """The data folder: database, store, run folders, keys. Made when it is missing."""
+
+    database_url: str | None = None
+    """SQLAlchemy URL of the database, such as ``mysql+mysqldb://user:password@host/prov_db``. Unset: SQLite
+    in the data folder."""
+
+    host: str = "127.0.0.1"
+    """The address that ``stemma serve`` listens on. With the local issuer it must be a loopback address."""
+
+    port: int = Field(default=8000, ge=0, le=65535)
+    """The port that ``stemma serve`` listens on; 0 takes a free one."""
+
+    public_url: str = "http://localhost:8000"
+    """Where people reach the service. Identifiers in provenance begin with it, so choose it once."""
+
+    containers: Literal["auto", "required", "never"] = "auto"
+    """Whether tools run in containers. ``auto``: where a container engine answers; a tool that only hints at an
+    image runs without one, a tool that requires one is refused. ``required``: never without. ``never``: all on
+    the host, and the record says so."""
+
+    cores: PositiveInt = Field(default_factory=lambda: os.cpu_count() or 1)
+    """How many cores the steps of one run may use at a time."""
+
+    worker_slots: PositiveInt = Field(default_factory=lambda: max(2, os.cpu_count() or 1))
+    """How many runs one worker attends to at a time."""
+
+    lease_seconds: PositiveFloat = 15.0
+    """How long a worker that has fallen silent keeps its runs; it renews at a third of that."""
+
+    takeover_seconds: PositiveFloat = 300.0
+    """How long after its lease a run whose process lies in another data folder is left to the workers there."""
+
+    max_attempts: PositiveInt = 3
+    """How often a run whose own process died is attempted in all."""
+
+    run_time_limit_seconds: PositiveFloat | None = None
+    """After this long a run is ended as failed. Unset: no limit."""
+
+    eval_timeout_seconds: PositiveFloat = 60.0
+    """How long one JavaScript expression may take."""
+
+    max_document_bytes: PositiveInt = 5 * MIB
+    """The largest CWL document or inputs file that is read."""
+
+    max_bundle_bytes: PositiveInt = 256 * MIB
+    """The largest bundle, unpacked."""
+
+    max_bundle_files: PositiveInt = 2000
+    """How many files a bundle may have."""
+
+    max_upload_bytes: PositiveInt = 20 * GIB
+    """The largest file that may be uploaded as an input."""
+
+    validation_timeout_seconds: PositiveFloat = 20.0
+    """How long the check of one document may take."""
+
+    validation_memory_bytes: PositiveInt = GIB
+    """How much memory the check of one document may take."""
+
+    draw_timeout_seconds: PositiveFloat = 30.0
+    """How long the drawing of one picture may take."""
+
+    token_lifetime_seconds: PositiveInt = 8 * 3600
+    """How long a token of the local issuer is good for."""
+
+    @cached_property
+    def effective_database_url(self) -> str:
+        """The database that is used: the one that was set, or SQLite in the data folder."""
+        return self.database_url or f"sqlite:///{self.home / 'stemma.sqlite'}"
+
+    @property
+    def store_folder(self) -> Path:
+        """Where contents lie, by digest."""
+        return self.home / "store"
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where the embedded engine keeps its run folders."""
+        return self.home / "runs"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Where the local issuer keeps its key."""
+        return self.home / "keys"

@@ -1,0 +1,1 @@
+"""Does the work that the API wrote down: claims runs with a lease and advances them."""
