@@ -278,3 +278,74 @@ class RunRecord:
     run_outputs: tuple[RunOutput, ...] = ()
     captured_at: datetime | None = None
     deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowRecord:
+    """A registry entry, with what its newest revision asks for and gives left aside."""
+
+    id: int
+    uuid: UUID
+    group: str
+    name: str
+    version: str
+    latest_number: int
+    """The number of the newest revision."""
+    created_at: datetime
+    created_by: Person
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """A run without its steps and files: what lists show."""
+
+    id: int
+    uuid: UUID
+    group: str
+    workflow_id: int
+    revision_number: int
+    engine: str
+    reference: str | None
+    """The engine's own id of it (``reana_id``); None until the engine has it."""
+    name: str
+    number: int | None
+    state: RunState
+    submitted_by: Person
+    submitted_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    reason: str | None
+    attempt: int
+    stop_requested_at: datetime | None
+    captured_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEvent:
+    """A change of state of a run, or of one of its steps."""
+
+    id: int
+    at: datetime
+    state: str
+    step: UUID | None = None
+    step_key: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """The sealed record of a run."""
+
+    run_id: int
+    sha256: str
+    captured_at: datetime
+    captured_by: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to advance a run, as long as nobody else claims it after the lease."""
+
+    run_id: int
+    fence: int

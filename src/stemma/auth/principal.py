@@ -1,0 +1,37 @@
+"""Who asks: what a verified token says."""
+
+from dataclasses import dataclass
+
+from stemma.errors import Forbidden, GroupRequired
+from stemma.records import Person
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A caller whose token was verified."""
+
+    subject: str
+    """The token's ``sub``: who it is, for ever."""
+    username: str
+    groups: tuple[str, ...] = ()
+    roles: frozenset[str] = frozenset()
+
+    @property
+    def person(self) -> Person:
+        """The caller as records name people."""
+        return Person(self.subject, self.username)
+
+    def group_for_writing(self, named: str | None) -> str:
+        """The group that something new belongs to: the one ``named``, or the only one there is.
+
+        Raises:
+            GroupRequired: there is none, or several and none was named.
+            Forbidden: the caller is not in the group that was named.
+        """
+        if named is not None:
+            if named not in self.groups:
+                raise Forbidden(f"you are not in a group {named!r}")
+            return named
+        if len(self.groups) != 1:
+            raise GroupRequired(self.groups)
+        return self.groups[0]

@@ -1,0 +1,189 @@
+"""Reading back what was recorded: steps, files, and whole runs."""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlmodel import Session, col
+
+from stemma.database.queries import workflows
+from stemma.database.tables import (
+    AttemptRow,
+    CaptureRow,
+    OccurrenceRow,
+    PersonRow,
+    RunOutputRow,
+    RunRow,
+    StepRow,
+    UsageRow,
+)
+from stemma.errors import RunNotFound
+from stemma.records import (
+    AttemptRecord,
+    Content,
+    FileKind,
+    Occurrence,
+    Person,
+    RunOutput,
+    RunRecord,
+    StepKind,
+    StepRecord,
+    Usage,
+)
+from stemma.states import RunState, StepState
+
+
+def visible_run(session: Session, run_id: int, groups: Collection[str], *, deleted: bool = False) -> RunRecord:
+    """Everything recorded of a run; of a deleted one too where ``deleted``.
+
+    Raises:
+        RunNotFound: there is none of this id in ``groups``.
+    """
+    query = select(RunRow).where(col(RunRow.id) == run_id, col(RunRow.group_name).in_(groups))
+    if not deleted:
+        query = query.where(col(RunRow.deleted_at).is_(None))
+    row = session.execute(query).scalar()
+    if row is None:
+        raise RunNotFound(run_id)
+    return _record(session, row)
+
+
+def run(session: Session, run_id: int) -> RunRecord:
+    """Everything recorded of a run, whosever it is: for the service's own work."""
+    return _record(session, session.execute(select(RunRow).where(col(RunRow.id) == run_id)).scalar_one())
+
+
+def _record(session: Session, row: RunRow) -> RunRecord:
+    run_id = row.id or 0
+    person = session.execute(select(PersonRow).where(col(PersonRow.subject) == row.submitted_by)).scalar_one()
+    captured_at = session.execute(select(col(CaptureRow.captured_at)).where(col(CaptureRow.run_id) == run_id)).scalar()
+    return RunRecord(
+        id=run_id,
+        uuid=row.uuid,
+        group=row.group_name,
+        engine=row.engine,
+        engine_version=row.engine_version,
+        name=row.name,
+        number=row.number or 0,
+        state=RunState(row.state),
+        submitted_by=Person(person.subject, person.username),
+        submitted_at=row.submitted_at,
+        revision=workflows.revision_by_id(session, row.revision_id),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        reason=row.reason,
+        inputs=row.inputs,
+        outputs=row.outputs,
+        attempts=attempts(session, run_id),
+        steps=steps(session, run_id),
+        occurrences=occurrences(session, run_id),
+        usages=_usages(session, run_id),
+        run_outputs=run_outputs(session, run_id),
+        captured_at=captured_at,
+        deleted_at=row.deleted_at,
+    )
+
+
+def attempts(session: Session, run_id: int) -> tuple[AttemptRecord, ...]:
+    """The attempts at a run, first to last."""
+    query = select(AttemptRow).where(col(AttemptRow.run_id) == run_id).order_by(col(AttemptRow.number))
+    return tuple(
+        AttemptRecord(
+            number=row.number,
+            uuid=row.uuid,
+            worker=row.worker,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            outcome=row.outcome,
+            reason=row.reason,
+            environment=row.environment,
+        )
+        for row in session.execute(query).scalars()
+    )
+
+
+def steps(session: Session, run_id: int, *, attempt: int | None = None) -> tuple[StepRecord, ...]:
+    """The step executions of a run, by start; of one attempt or of all."""
+    table = StepRow.__table__  # type: ignore[attr-defined]
+    query = select(table).where(table.c.run_id == run_id).order_by(table.c.started_at, table.c.id)
+    if attempt is not None:
+        query = query.where(table.c.attempt == attempt)
+    return tuple(_step(row) for row in session.execute(query))
+
+
+def step(session: Session, run_id: int, name: str) -> StepRecord | None:
+    """The newest execution whose uuid, number, key or path is ``name``."""
+    matching = [
+        record
+        for record in steps(session, run_id)
+        if name in {str(record.uuid), str(record.id), record.key, record.path}
+    ]
+    return matching[-1] if matching else None
+
+
+def occurrences(session: Session, run_id: int) -> tuple[Occurrence, ...]:
+    """The files and directories of a run, in the order of being recorded."""
+    table = OccurrenceRow.__table__  # type: ignore[attr-defined]
+    query = select(table).where(table.c.run_id == run_id).order_by(table.c.id)
+    return tuple(_occurrence(row) for row in session.execute(query))
+
+
+def run_outputs(session: Session, run_id: int) -> tuple[RunOutput, ...]:
+    """Which occurrences are outputs of the run."""
+    table = RunOutputRow.__table__  # type: ignore[attr-defined]
+    query = select(table).where(table.c.run_id == run_id).order_by(table.c.id)
+    return tuple(RunOutput(row.occurrence, row.port, row.position) for row in session.execute(query))
+
+
+def _usages(session: Session, run_id: int) -> tuple[Usage, ...]:
+    table = UsageRow.__table__  # type: ignore[attr-defined]
+    query = select(table).where(table.c.run_id == run_id).order_by(table.c.id)
+    return tuple(Usage(row.step, row.occurrence, row.port, row.position) for row in session.execute(query))
+
+
+def _step(row: Any) -> StepRecord:
+    return StepRecord(
+        uuid=row.uuid,
+        attempt=row.attempt,
+        key=row.step_key,
+        path=row.path,
+        kind=StepKind(row.kind),
+        state=StepState(row.state),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        parent=row.parent,
+        scatter_index=tuple(row.scatter_index),
+        command=tuple(row.command),
+        exit_code=row.exit_code,
+        image=row.image,
+        image_digest=row.image_digest,
+        cpu_seconds=row.cpu_seconds,
+        memory_peak_bytes=row.memory_peak_bytes,
+        disk_read_bytes=row.disk_read_bytes,
+        disk_write_bytes=row.disk_write_bytes,
+        stdout_tail=row.stdout_tail,
+        stderr_tail=row.stderr_tail,
+        error=row.error,
+        literals=row.literals,
+        reused_from=row.reused_from,
+        backend_job_id=row.backend_job_id,
+        id=row.id,
+    )
+
+
+def _occurrence(row: Any) -> Occurrence:
+    return Occurrence(
+        uuid=row.uuid,
+        kind=FileKind(row.kind),
+        basename=row.basename,
+        port=row.port,
+        position=row.position,
+        content=Content(row.sha256, row.size_bytes) if row.sha256 else None,
+        step=row.step,
+        parent=row.parent,
+        derived_from=tuple(UUID(source) for source in row.derived_from),
+        at=row.at,
+        attempt=row.attempt,
+        id=row.id,
+    )

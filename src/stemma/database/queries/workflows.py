@@ -1,0 +1,261 @@
+"""Registry entries and revisions. What is in none of the caller's groups does not exist."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col
+
+from stemma import clock
+from stemma.cwl.steps import structure_from_json, structure_to_json
+from stemma.database.queries.insert import insert_rows
+from stemma.database.tables import ContentRow, PersonRow, RevisionFileRow, RevisionRow, WorkflowRow
+from stemma.errors import DuplicateWorkflow, RevisionNotFound, WorkflowNotFound
+from stemma.records import BundleFile, Content, Json, Person, RevisionRecord, WorkflowRecord, WorkflowStructure
+
+
+@dataclass(frozen=True, slots=True)
+class NewRevision:
+    """What a revision consists of, before it has a number."""
+
+    digest: str
+    main_path: str
+    spec_name: str
+    spec: Content
+    inputs_name: str | None
+    inputs: Content | None
+    structure: WorkflowStructure
+    placeholders: Json
+    warnings: Json
+    files: tuple[BundleFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionSummary:
+    """A line of an entry's history."""
+
+    number: int
+    created_at: datetime
+    created_by: Person
+    digest: str
+    spec_name: str
+    spec: Content
+    inputs_name: str | None
+    inputs: Content | None
+
+
+def _entries() -> Any:
+    return select(WorkflowRow, PersonRow).join(PersonRow, col(PersonRow.subject) == col(WorkflowRow.created_by))
+
+
+def _record(row: Any) -> WorkflowRecord:
+    workflow, person = row
+    return WorkflowRecord(
+        id=workflow.id,
+        uuid=workflow.uuid,
+        group=workflow.group_name,
+        name=workflow.name,
+        version=workflow.version,
+        latest_number=workflow.latest_number,
+        created_at=workflow.created_at,
+        created_by=Person(person.subject, person.username),
+        updated_at=workflow.updated_at,
+    )
+
+
+def page(
+    session: Session,
+    groups: Collection[str],
+    *,
+    limit: int,
+    before: int | None = None,
+    name: str | None = None,
+    version: str | None = None,
+) -> list[WorkflowRecord]:
+    """At most ``limit`` entries of ``groups``, newest first, with ids below ``before``."""
+    query = _entries().where(col(WorkflowRow.group_name).in_(groups), col(WorkflowRow.live) == 1)
+    if before is not None:
+        query = query.where(col(WorkflowRow.id) < before)
+    if name is not None:
+        query = query.where(col(WorkflowRow.name) == name)
+    if version is not None:
+        query = query.where(col(WorkflowRow.version) == version)
+    return [_record(row) for row in session.execute(query.order_by(col(WorkflowRow.id).desc()).limit(limit))]
+
+
+def get(session: Session, workflow_id: int, groups: Collection[str]) -> WorkflowRecord:
+    """The entry.
+
+    Raises:
+        WorkflowNotFound: there is none of this id in ``groups``.
+    """
+    query = _entries().where(
+        col(WorkflowRow.id) == workflow_id,
+        col(WorkflowRow.group_name).in_(groups),
+        col(WorkflowRow.live) == 1,
+    )
+    row = session.execute(query).first()
+    if row is None:
+        raise WorkflowNotFound(workflow_id)
+    return _record(row)
+
+
+def add(session: Session, *, group: str, name: str, version: str, by: Person, now: datetime) -> int:
+    """Make an entry without revisions yet, and return its id.
+
+    Raises:
+        DuplicateWorkflow: the group has this name and version, or takes it at this very moment.
+    """
+    row = WorkflowRow(
+        uuid=clock.new_uuid(),
+        group_name=group,
+        name=name,
+        version=version,
+        latest_number=0,
+        created_at=now,
+        created_by=by.subject,
+        updated_at=now,
+    )
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError as error:
+        raise DuplicateWorkflow(name, version) from error
+    if row.id is None:
+        raise AssertionError("the database gave no id")
+    return row.id
+
+
+def rename(session: Session, workflow: WorkflowRecord, *, name: str, version: str, now: datetime) -> None:
+    """Give the entry another name or version.
+
+    Raises:
+        DuplicateWorkflow: another entry of the group has them.
+    """
+    statement = update(WorkflowRow).where(col(WorkflowRow.id) == workflow.id, col(WorkflowRow.live) == 1)
+    try:
+        with session.begin_nested():
+            session.execute(statement.values(name=name, version=version, updated_at=now))
+    except IntegrityError as error:
+        raise DuplicateWorkflow(name, version) from error
+
+
+def delete(session: Session, workflow_id: int, now: datetime) -> None:
+    """Take the entry out of the registry. Its revisions stay, for the runs that ran them."""
+    session.execute(
+        update(WorkflowRow).where(col(WorkflowRow.id) == workflow_id).values(live=None, deleted_at=now, updated_at=now),
+    )
+
+
+def add_revision(session: Session, workflow_id: int, new: NewRevision, *, by: Person, now: datetime) -> int:
+    """Append a revision and return its number. The entry's row is locked until the transaction ends."""
+    session.execute(
+        update(WorkflowRow)
+        .where(col(WorkflowRow.id) == workflow_id)
+        .values(latest_number=col(WorkflowRow.latest_number) + 1, updated_at=now),
+    )
+    number = session.execute(
+        select(col(WorkflowRow.latest_number)).where(col(WorkflowRow.id) == workflow_id),
+    ).scalar_one()
+    row = RevisionRow(
+        workflow_id=workflow_id,
+        number=number,
+        created_at=now,
+        created_by=by.subject,
+        digest=new.digest,
+        main_path=new.main_path,
+        spec_name=new.spec_name,
+        spec_sha256=new.spec.sha256,
+        inputs_name=new.inputs_name,
+        inputs_sha256=new.inputs.sha256 if new.inputs else None,
+        structure=structure_to_json(new.structure),
+        placeholders=new.placeholders,
+        warnings=new.warnings,
+    )
+    session.add(row)
+    session.flush()
+    files = [{"revision_id": row.id, "path": file.path, "sha256": file.content.sha256} for file in new.files]
+    insert_rows(session, RevisionFileRow, files)
+    return int(number)
+
+
+def revision_row(session: Session, workflow_id: int, number: int) -> RevisionRow:
+    """The row of a revision.
+
+    Raises:
+        RevisionNotFound: the entry has none of this number.
+    """
+    query = select(RevisionRow).where(col(RevisionRow.workflow_id) == workflow_id, col(RevisionRow.number) == number)
+    row: RevisionRow | None = session.execute(query).scalar()
+    if row is None:
+        raise RevisionNotFound(workflow_id, number)
+    return row
+
+
+def revisions(session: Session, workflow_id: int) -> list[RevisionSummary]:
+    """The history of an entry, newest first."""
+    spec, inputs = ContentRow.__table__.alias(), ContentRow.__table__.alias()  # type: ignore[attr-defined]
+    query = (
+        select(RevisionRow, PersonRow, spec.c.size_bytes, inputs.c.size_bytes)
+        .join(PersonRow, col(PersonRow.subject) == col(RevisionRow.created_by))
+        .join(spec, spec.c.sha256 == col(RevisionRow.spec_sha256))
+        .outerjoin(inputs, inputs.c.sha256 == col(RevisionRow.inputs_sha256))
+        .where(col(RevisionRow.workflow_id) == workflow_id)
+        .order_by(col(RevisionRow.number).desc())
+    )
+    return [
+        RevisionSummary(
+            number=row.number,
+            created_at=row.created_at,
+            created_by=Person(person.subject, person.username),
+            digest=row.digest,
+            spec_name=row.spec_name,
+            spec=Content(row.spec_sha256, spec_size),
+            inputs_name=row.inputs_name,
+            inputs=Content(row.inputs_sha256, inputs_size) if row.inputs_sha256 else None,
+        )
+        for row, person, spec_size, inputs_size in session.execute(query)
+    ]
+
+
+def revision_by_id(session: Session, revision_id: int) -> RevisionRecord:
+    """The whole revision, with the files of its bundle. Of deleted entries too, since runs point at them."""
+    query = (
+        select(RevisionRow, WorkflowRow, PersonRow)
+        .join(WorkflowRow, col(WorkflowRow.id) == col(RevisionRow.workflow_id))
+        .join(PersonRow, col(PersonRow.subject) == col(RevisionRow.created_by))
+        .where(col(RevisionRow.id) == revision_id)
+    )
+    row, workflow, person = session.execute(query).one()
+    return RevisionRecord(
+        workflow_id=workflow.id,
+        group=workflow.group_name,
+        name=workflow.name,
+        version=workflow.version,
+        number=row.number,
+        created_at=row.created_at,
+        created_by=Person(person.subject, person.username),
+        digest=row.digest,
+        main_path=row.main_path,
+        structure=structure_from_json(row.structure),
+        files=_files(session, revision_id),
+    )
+
+
+def _files(session: Session, revision_id: int) -> tuple[BundleFile, ...]:
+    query = (
+        select(col(RevisionFileRow.path), col(RevisionFileRow.sha256), col(ContentRow.size_bytes))
+        .join(ContentRow, col(ContentRow.sha256) == col(RevisionFileRow.sha256))
+        .where(col(RevisionFileRow.revision_id) == revision_id)
+        .order_by(col(RevisionFileRow.path))
+    )
+    return tuple(BundleFile(path, Content(sha256, size)) for path, sha256, size in session.execute(query))
+
+
+def count(session: Session) -> int:
+    """How many entries there are in all groups: a figure for operators."""
+    query = select(func.count()).select_from(WorkflowRow).where(col(WorkflowRow.live) == 1)
+    return int(session.execute(query).scalar_one())
