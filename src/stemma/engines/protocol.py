@@ -184,5 +184,11 @@ class Engine(Protocol):
         the engine is local). Nothing happens when it has ended. ``report`` says ``stopped`` afterwards, unless
         it had ended before."""
 
+    def release(self, reference: str) -> None:
+        """Let go of what a job that has ended needs no more, its outputs among it (the caller has them by now).
+
+        ``report`` and ``log`` still answer afterwards. Nothing happens when it was done before.
+        """
+
     def delete(self, reference: str) -> None:
         """Remove what the engine keeps of an ended job. Nothing happens when it is gone already."""

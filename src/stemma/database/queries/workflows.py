@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
 from stemma import clock
-from stemma.cwl.steps import structure_from_json, structure_to_json
+from stemma.cwl import steps
 from stemma.database.queries.insert import insert_rows
 from stemma.database.tables import ContentRow, PersonRow, RevisionFileRow, RevisionRow, WorkflowRow
 from stemma.errors import DuplicateWorkflow, RevisionNotFound, WorkflowNotFound
@@ -171,7 +171,7 @@ def add_revision(session: Session, workflow_id: int, new: NewRevision, *, by: Pe
         spec_sha256=new.spec.sha256,
         inputs_name=new.inputs_name,
         inputs_sha256=new.inputs.sha256 if new.inputs else None,
-        structure=structure_to_json(new.structure),
+        structure=steps.to_json(new.structure),
         placeholders=new.placeholders,
         warnings=new.warnings,
     )
@@ -240,7 +240,7 @@ def revision_by_id(session: Session, revision_id: int) -> RevisionRecord:
         created_by=Person(person.subject, person.username),
         digest=row.digest,
         main_path=row.main_path,
-        structure=structure_from_json(row.structure),
+        structure=steps.from_json(row.structure),
         files=_files(session, revision_id),
     )
 

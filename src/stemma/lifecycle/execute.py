@@ -1,0 +1,283 @@
+"""Station *execute*: bring a claimed run one step further. Whatever is interrupted here, the next call goes on.
+
+What has an effect outside the database is idempotent (``Engine.submit``, taking files into the store) and comes
+before the transaction that records it; what is recorded is recorded once, under the claim's fence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlmodel import Session
+
+from stemma import clock
+from stemma.database.queries import attempts, facts, queue, workflows
+from stemma.database.tables import RunRow
+from stemma.engines.protocol import Engine, Job, JobState, Report
+from stemma.errors import ContentMissing, LeaseLost, StemmaError
+from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.outputs import occurrences_in, recorded_form, take_outputs
+from stemma.lifecycle.staging import staged_inputs
+from stemma.records import AttemptRecord, Claim, Json
+from stemma.states import RunState, StepState
+
+QUIET_SECONDS = 0.03
+"""How soon to look again at a run of which nothing new was reported."""
+QUIET_LIMIT_SECONDS = 0.25
+
+_ENDINGS = {
+    JobState.FINISHED: (RunState.FINISHED, StepState.FINISHED),
+    JobState.FAILED: (RunState.FAILED, StepState.FAILED),
+    JobState.STOPPED: (RunState.STOPPED, StepState.STOPPED),
+    JobState.LOST: (RunState.FAILED, StepState.FAILED),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an attention brought."""
+
+    done: bool = False
+    """Nothing is left to do for this run."""
+    news: bool = False
+    """Something was new; there may be more at once."""
+
+
+def attend(installation: Installation, worker: str, claim: Claim) -> Progress:
+    """Advance the run of ``claim`` as far as it goes without waiting.
+
+    Raises:
+        LeaseLost: somebody else has it now.
+        Unavailable: the database or the engine does not answer; call again later.
+    """
+    with installation.database.reading() as session:
+        row = queue.run_row(session, claim.run_id)
+    if row.fence != claim.fence:
+        raise LeaseLost(claim.run_id)
+    engine = installation.engines.get(row.engine)
+    match RunState(row.state):
+        case RunState.DELETED:
+            return _clean_up(installation, engine, claim, row)
+        case RunState.CREATED | RunState.QUEUED:
+            return _begin(installation, engine, worker, claim, row)
+        case RunState.PENDING | RunState.RUNNING if row.reference is None:
+            return _submit(installation, engine, claim, row)
+        case RunState.PENDING | RunState.RUNNING:
+            return _follow(installation, engine, worker, claim, row)
+        case _:
+            return Progress(done=True)
+
+
+def fail(installation: Installation, claim: Claim, reason: str) -> None:
+    """End the run as failed because it cannot go on here.
+
+    Raises:
+        LeaseLost: somebody else has it now.
+    """
+
+    def write(session: Session) -> None:
+        row = queue.run_row(session, claim.run_id)
+        if not RunState(row.state).is_terminal:
+            report = Report(state=JobState.FAILED, cursor=row.journal_cursor, reason=reason)
+            _end(session, claim, row, report, outputs=None)
+        else:
+            queue.write(session, claim, {"active": False})
+
+    installation.database.write(write)
+
+
+def _begin(installation: Installation, engine: Engine, worker: str, claim: Claim, row: RunRow) -> Progress:
+    """Open the first attempt, or stop what was stopped before it began."""
+    now = clock.now()
+    if row.stop_requested_at is not None:
+        stopped = Report(state=JobState.STOPPED, cursor="", reason="stopped before it started", ended_at=now)
+        installation.database.write(lambda session: _end(session, claim, row, stopped, outputs=None))
+        return Progress(done=True)
+
+    def write(session: Session) -> None:
+        _open_attempt(session, installation, worker, claim, number=1, now=now)
+        queue.advance(
+            session,
+            claim,
+            state=RunState(row.state),
+            to=RunState.PENDING,
+            at=now,
+            engine_version=engine.describe().version,
+        )
+
+    installation.database.write(write)
+    return Progress(news=True)
+
+
+def _open_attempt(
+    session: Session, installation: Installation, worker: str, claim: Claim, *, number: int, now: datetime
+) -> None:
+    attempts.add(session, claim.run_id, AttemptRecord(number, clock.new_uuid(), worker, now))
+    queue.write(
+        session,
+        claim,
+        {"attempt": number, "reference": None, "journal_cursor": "", "home": installation.home_id},
+    )
+
+
+def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRow) -> Progress:
+    """Give the attempt to the engine. Done twice, it starts once."""
+    with installation.database.reading() as session:
+        revision = workflows.revision_by_id(session, row.revision_id)
+    missing = next((file for file in revision.files if not installation.store.has(file.content.sha256)), None)
+    if missing is not None:
+        raise ContentMissing(missing.content.sha256)
+    job = Job(
+        run_uuid=row.uuid,
+        attempt=row.attempt,
+        name=row.name,
+        revision=revision,
+        inputs=staged_inputs(row.inputs, installation.store),
+        containers=row.containers,
+        time_limit_seconds=row.time_limit_seconds,
+    )
+    reference = engine.submit(job)
+    installation.database.write(lambda session: queue.write(session, claim, {"reference": reference}))
+    return Progress(news=True)
+
+
+def _follow(installation: Installation, engine: Engine, worker: str, claim: Claim, row: RunRow) -> Progress:
+    """Write down what is new of a run that its engine has."""
+    reference = row.reference or ""
+    if row.stop_requested_at is not None:
+        engine.stop(reference)
+    report = engine.report(reference, row.journal_cursor)
+    if not report.state.is_terminal:
+        return _note(installation, claim, row, report)
+    if report.state is JobState.LOST and _may_try_again(installation, row):
+        return _try_again(installation, engine, worker, claim, row=row, report=report)
+    return _conclude(installation, engine, claim, row, report)
+
+
+def _note(installation: Installation, claim: Claim, row: RunRow, report: Report) -> Progress:
+    begins = report.state is JobState.RUNNING and row.state == RunState.PENDING.value
+    if not (begins or report.facts or report.cursor != row.journal_cursor):
+        return Progress()
+
+    def write(session: Session) -> None:
+        _record(session, claim, row, report)
+        if begins:
+            _begin_running(session, claim, row, report)
+
+    installation.database.write(write)
+    return Progress(news=True)
+
+
+def _record(session: Session, claim: Claim, row: RunRow, report: Report) -> None:
+    """The facts of a report and the cursor behind them, together or not at all."""
+    queue.write(session, claim, {"journal_cursor": report.cursor})
+    facts.write(session, claim.run_id, row.attempt, report.facts)
+    if report.environment is not None:
+        attempts.set_environment(session, claim.run_id, row.attempt, report.environment)
+
+
+def _begin_running(session: Session, claim: Claim, row: RunRow, report: Report) -> None:
+    at = report.started_at or clock.now()
+    queue.advance(session, claim, state=RunState.PENDING, to=RunState.RUNNING, at=at, started_at=row.started_at or at)
+
+
+def _may_try_again(installation: Installation, row: RunRow) -> bool:
+    return row.stop_requested_at is None and row.attempt < installation.settings.max_attempts
+
+
+def _try_again(
+    installation: Installation, engine: Engine, worker: str, claim: Claim, *, row: RunRow, report: Report
+) -> Progress:
+    """Close the attempt that was lost and open the next."""
+    engine.stop(row.reference or "")  # what its process left running
+    now = clock.now()
+
+    def write(session: Session) -> None:
+        _record(session, claim, row, report)
+        _close_attempt(session, claim, row, report, now)
+        if row.state == RunState.RUNNING.value:
+            message = f"attempt {row.attempt} was lost ({report.reason}); trying again"
+            queue.advance(session, claim, state=RunState.RUNNING, to=RunState.PENDING, at=now, message=message)
+        _open_attempt(session, installation, worker, claim, number=row.attempt + 1, now=now)
+
+    installation.database.write(write)
+    return Progress(news=True)
+
+
+def _conclude(installation: Installation, engine: Engine, claim: Claim, row: RunRow, report: Report) -> Progress:
+    """Bring in what a job left and end the run."""
+    reference = row.reference or ""
+    outputs: dict[str, Json] | None = None
+    if report.state is JobState.FINISHED:
+        try:
+            take_outputs(installation, engine, claim.run_id, reference, report)
+            outputs = recorded_form(report.outputs or {})
+        except StemmaError as error:
+            if error.status.value == 503:  # noqa: PLR2004 - worth waiting for, so not the run's end
+                raise
+            report = replace(report, state=JobState.FAILED, reason=f"its outputs could not be kept: {error}")
+
+    def write(session: Session) -> None:
+        _record(session, claim, row, report)
+        _end(session, claim, row, report, outputs=outputs)
+
+    # Before the end is written, so that a worker that dies in between leaves nothing lying about: the outputs are in
+    # the store by now, and the next worker finds them there.
+    engine.release(reference)
+    installation.database.write(write)
+    return Progress(done=True)
+
+
+def _end(session: Session, claim: Claim, row: RunRow, report: Report, *, outputs: dict[str, Json] | None) -> None:
+    """The run's one and only end."""
+    at = report.ended_at or clock.now()
+    state, _ = _ENDINGS[report.state]
+    if row.stop_requested_at is not None and report.state is JobState.LOST:
+        state = RunState.STOPPED
+    reason = _reason(row, report)
+    current = RunState(row.state)
+    if state is RunState.FINISHED and current is RunState.PENDING:  # it was quicker than our looking
+        _begin_running(session, claim, row, report)
+        current = RunState.RUNNING
+    _close_attempt(session, claim, row, report, at)
+    if outputs is not None:
+        facts.add_outputs(session, claim.run_id, occurrences_in(outputs))
+    started_at = row.started_at or report.started_at
+    queue.advance(
+        session,
+        claim,
+        state=current,
+        to=state,
+        at=at,
+        message=reason,
+        ended_at=at,
+        started_at=started_at,
+        reason=reason,
+        outputs=outputs,
+    )
+
+
+def _reason(row: RunRow, report: Report) -> str | None:
+    if report.state is JobState.FINISHED:
+        return None
+    if report.state is JobState.LOST and row.stop_requested_at is None:
+        return f"its process died in each of {row.attempt} attempts; the last time: {report.reason}"
+    return report.reason
+
+
+def _close_attempt(session: Session, claim: Claim, row: RunRow, report: Report, at: datetime) -> None:
+    if row.attempt == 0:
+        return
+    _, step_state = _ENDINGS[report.state]
+    error = report.reason or f"the run was {report.state}"
+    facts.close_open_steps(session, claim.run_id, row.attempt, state=step_state, error=error, at=at)
+    attempts.close(session, claim.run_id, row.attempt, outcome=report.state.value, reason=report.reason, at=at)
+
+
+def _clean_up(installation: Installation, engine: Engine, claim: Claim, row: RunRow) -> Progress:
+    """Remove what the engine keeps of a deleted run."""
+    references: Sequence[str] = [row.reference] if row.reference else []
+    for reference in references:
+        engine.delete(reference)
+    installation.database.write(lambda session: queue.write(session, claim, {"active": False}))
+    return Progress(done=True)

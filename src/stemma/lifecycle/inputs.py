@@ -1,0 +1,158 @@
+"""The input object of a run: every file in it becomes an occurrence of a content that the store holds."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlmodel import Session
+
+from stemma import clock
+from stemma.cwl.inputs import entity_number
+from stemma.database.queries import contents
+from stemma.errors import FileNotFound, Finding, InvalidInputs, PlaceholderNotFound
+from stemma.lifecycle.outputs import OCCURRENCE
+from stemma.lifecycle.staging import CHECKSUM_PREFIX
+from stemma.records import Content, FileKind, Json, Occurrence
+from stemma.store.content import ContentStore
+
+_DIGEST = "stemma:sha256:"
+_ENTITY = "stemma:file:"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the input object a value is."""
+
+    port: str
+    position: str = ""
+    parent: UUID | None = None
+
+    def below(self, suffix: str, parent: UUID | None = None) -> "Place":
+        """A place inside this one."""
+        return Place(self.port, self.position + suffix, parent or self.parent)
+
+
+@dataclass(slots=True)
+class InputFiles:
+    """Finds the content of each file that an input object names, and makes the occurrences.
+
+    ``uploads`` are the files sent along, by the names that the input object calls them by; ``bundle`` the
+    files of the workflow's own bundle, which a registered template may name.
+    """
+
+    session: Session
+    store: ContentStore
+    groups: Collection[str]
+    uploads: Mapping[str, Content]
+    bundle: Mapping[str, Content]
+    occurrences: list[Occurrence] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def resolve(self, inputs: Mapping[str, Json]) -> dict[str, Json]:
+        """``inputs`` in the form that is recorded: Files with ``basename``, ``size``, ``checksum``, occurrence.
+
+        Raises:
+            InvalidInputs: files are named that were not sent.
+            PlaceholderNotFound, FileNotFound: files of this service are named that do not exist for the caller.
+        """
+        resolved = {port: self._value(value, Place(port)) for port, value in inputs.items()}
+        if self.findings:
+            raise InvalidInputs(self.findings)
+        return resolved
+
+    def _value(self, value: Json, place: Place) -> Json:
+        if isinstance(value, list):
+            return [self._value(element, place.below(f"[{index}]")) for index, element in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        if value.get("class") == "File":
+            return self._file(value, place)
+        if value.get("class") == "Directory":
+            return self._directory(value, place)
+        return {key: self._value(element, place.below(f".{key}")) for key, element in value.items()}
+
+    def _file(self, value: dict[str, Any], place: Place) -> Json:
+        if "valueFromEntity" in value:
+            return self._from_entity(value, place, entity_number(value["valueFromEntity"]))
+        named = str(value.get("location") or value.get("path") or "")
+        if named.startswith(_ENTITY):
+            return self._from_entity(value, place, named.removeprefix(_ENTITY))
+        if named.startswith(_DIGEST):
+            content = contents.held_by(self.session, named.removeprefix(_DIGEST), self.groups)
+            return self._occurrence(value, place, content, content.sha256)
+        if "contents" in value:
+            content = self.store.put_bytes(str(value["contents"]).encode())
+            return self._occurrence(value, place, content, named or "literal")
+        return self._sent(value, place, named)
+
+    def _sent(self, value: dict[str, Any], place: Place, named: str) -> Json:
+        content = self.uploads.get(named) or self.bundle.get(named)
+        if content is None:
+            message = (
+                f"input {place.port!r} names the file {named!r}, which was not sent along; upload it under that name"
+            )
+            self.findings.append(Finding(message, "inputs/file-not-sent"))
+            return value
+        return self._occurrence(value, place, content, named)
+
+    def _from_entity(self, value: dict[str, Any], place: Place, number: str) -> Json:
+        try:
+            file = contents.file(self.session, int(number), self.groups)
+        except (FileNotFound, ValueError) as error:
+            raise PlaceholderNotFound(place.port, f"{{{{{number}}}}}") from error
+        if file.content is None:
+            raise PlaceholderNotFound(place.port, number)
+        return self._occurrence(value, place, file.content, file.basename, derived_from=(file.uuid,))
+
+    def _occurrence(
+        self,
+        value: dict[str, Any],
+        place: Place,
+        content: Content,
+        named: str,
+        *,
+        derived_from: tuple[UUID, ...] = (),
+    ) -> Json:
+        basename = str(value.get("basename") or named.rsplit("/", 1)[-1])
+        uuid = clock.new_uuid()
+        self.occurrences.append(
+            Occurrence(
+                uuid=uuid,
+                kind=FileKind.FILE,
+                basename=basename,
+                port=place.port,
+                position=place.position,
+                content=content,
+                parent=place.parent,
+                derived_from=derived_from,
+            ),
+        )
+        recorded: dict[str, Json] = {
+            "class": "File",
+            "basename": basename,
+            "size": content.size_bytes,
+            "checksum": f"{CHECKSUM_PREFIX}{content.sha256}",
+            OCCURRENCE: str(uuid),
+        }
+        if "format" in value:
+            recorded["format"] = value["format"]
+        if value.get("secondaryFiles"):
+            recorded["secondaryFiles"] = self._members(value["secondaryFiles"], place, ".secondaryFiles", uuid)
+        return recorded
+
+    def _directory(self, value: dict[str, Any], place: Place) -> Json:
+        uuid = clock.new_uuid()
+        named = str(value.get("location") or value.get("path") or "directory").rstrip("/")
+        basename = str(value.get("basename") or named.rsplit("/", 1)[-1])
+        self.occurrences.append(
+            Occurrence(uuid, FileKind.DIRECTORY, basename, place.port, place.position, parent=place.parent),
+        )
+        if "listing" not in value:
+            message = f"input {place.port!r} names the directory {basename!r} without its listing; send its files along"
+            self.findings.append(Finding(message, "inputs/no-listing"))
+        listing = self._members(value.get("listing") or [], place, ".listing", uuid)
+        return {"class": "Directory", "basename": basename, "listing": listing, OCCURRENCE: str(uuid)}
+
+    def _members(self, members: list[Json], place: Place, key: str, parent: UUID) -> list[Json]:
+        return [self._value(member, place.below(f"{key}[{index}]", parent)) for index, member in enumerate(members)]

@@ -1,0 +1,74 @@
+"""What every station needs of the machine it works on, made once from the settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stemma import clock
+from stemma.cwl.helper import Validator
+from stemma.database import schema
+from stemma.database.connection import Database
+from stemma.engines.cwltool.engine import CwltoolEngine
+from stemma.engines.registry import Engines
+from stemma.settings import Settings
+from stemma.store.content import ContentStore
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """Settings and the parts that they name."""
+
+    settings: Settings
+    database: Database
+    store: ContentStore
+    validator: Validator
+    engines: Engines
+    home_id: str
+    """Identifies the data folder among others that share the database."""
+
+    def close(self) -> None:
+        """Let go of connections and helper processes. Runs go on."""
+        self.validator.close()
+        self.engines.close()
+        self.database.close()
+
+
+def open_installation(settings: Settings) -> Installation:
+    """The installation that ``settings`` describe; its data folder is made when it is missing.
+
+    An embedded database gets its tables here; any other is left to ``stemma db upgrade``.
+
+    Raises:
+        SchemaUnfit: the database has another schema than this version works with.
+        DatabaseUnavailable: it does not answer.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.effective_database_url)
+    if database.is_sqlite and schema.found_revision(database) != schema.HEAD:
+        schema.upgrade(database)
+    schema.check(database)
+    store = ContentStore(settings.store_folder)
+    engine = CwltoolEngine(
+        settings.runs_folder,
+        store.path,
+        cores=settings.cores,
+        eval_timeout_seconds=settings.eval_timeout_seconds,
+    )
+    return Installation(
+        settings=settings,
+        database=database,
+        store=store,
+        validator=Validator(settings.validation_timeout_seconds, settings.validation_memory_bytes),
+        engines=Engines({engine.name: engine}),
+        home_id=_home_id(settings.home),
+    )
+
+
+def _home_id(home: Path) -> str:
+    """The identifier kept in the data folder; the first who asks makes it."""
+    path = home / "home-id"
+    try:
+        with path.open("x") as file:
+            file.write(str(clock.new_uuid()))
+    except FileExistsError:
+        pass
+    return path.read_text().strip()

@@ -1,0 +1,68 @@
+"""What a finished job left: its files into the store, its output object into the form that is recorded."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+from stemma.database.queries import facts
+from stemma.engines.protocol import Engine, FileSeen, Report
+from stemma.errors import ContentMissing
+from stemma.lifecycle.installation import Installation
+from stemma.records import FileKind, Json, RunOutput
+
+OCCURRENCE = "stemma:occurrence"
+_PLACES = frozenset({"location", "path", "dirname"})
+
+
+def take_outputs(installation: Installation, engine: Engine, run_id: int, reference: str, report: Report) -> None:
+    """Bring the files of a finished job into the store, each under the digest that was recorded for it.
+
+    Done twice, it finds in the store what it took the first time.
+
+    Raises:
+        ContentDamaged: a file is not any more what the step generated.
+        ContentMissing: a file is gone.
+    """
+    files = [file for file in engine.outputs(reference) if file.kind is FileKind.FILE]
+    with installation.database.reading() as session:
+        expected = facts.digests(session, run_id, [file.occurrence for file in files])
+    for fact in report.facts:  # not yet in the database
+        if isinstance(fact, FileSeen) and fact.occurrence.content is not None:
+            expected[fact.occurrence.uuid] = fact.occurrence.content.sha256
+    for file in files:
+        digest = expected[file.occurrence]
+        if installation.store.has(digest):
+            continue
+        if file.path is None or not file.path.exists():
+            raise ContentMissing(digest)
+        installation.store.take_file(file.path, expected=digest)
+
+
+def recorded_form(outputs: dict[str, Json]) -> dict[str, Json]:
+    """The output object without places of this machine."""
+    return {port: _without_places(value) for port, value in outputs.items()}
+
+
+def _without_places(value: Json) -> Json:
+    if isinstance(value, list):
+        return [_without_places(element) for element in value]
+    if not isinstance(value, dict):
+        return value
+    is_file = value.get("class") in {"File", "Directory"}
+    return {key: _without_places(item) for key, item in value.items() if not (is_file and key in _PLACES)}
+
+
+def occurrences_in(outputs: dict[str, Json]) -> list[RunOutput]:
+    """Which occurrences an output object consists of, and where in it each is."""
+    return [found for port, value in outputs.items() for found in _occurrences(port, "", value)]
+
+
+def _occurrences(port: str, position: str, value: Json) -> Iterator[RunOutput]:
+    if isinstance(value, list):
+        for index, element in enumerate(value):
+            yield from _occurrences(port, f"{position}[{index}]", element)
+    elif isinstance(value, dict):
+        if OCCURRENCE in value:
+            yield RunOutput(UUID(value[OCCURRENCE]), port, position)
+        for key, element in value.items():
+            if isinstance(element, list | dict):
+                yield from _occurrences(port, f"{position}.{key}", element)

@@ -1,0 +1,25 @@
+"""The input object on its way to an engine: contents get the place where they lie here."""
+
+from typing import Any
+
+from stemma.records import Json
+from stemma.store.content import ContentStore
+
+CHECKSUM_PREFIX = "sha256:"
+
+
+def staged_inputs(inputs: dict[str, Json], store: ContentStore) -> dict[str, Json]:
+    """``inputs`` as recorded, with the ``location`` of each File in the store."""
+    return {port: _staged(value, store) for port, value in inputs.items()}
+
+
+def _staged(value: Json, store: ContentStore) -> Json:
+    if isinstance(value, list):
+        return [_staged(element, store) for element in value]
+    if not isinstance(value, dict):
+        return value
+    staged: dict[str, Any] = {key: _staged(element, store) for key, element in value.items()}
+    if staged.get("class") == "File" and "checksum" in staged:
+        digest = staged["checksum"].removeprefix(CHECKSUM_PREFIX)
+        staged["location"] = store.path(digest).absolute().as_uri()
+    return staged

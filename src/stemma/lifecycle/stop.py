@@ -1,0 +1,78 @@
+"""Ending runs early, and deleting ended ones."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from sqlmodel import Session
+
+from stemma import clock
+from stemma.auth.principal import Principal
+from stemma.database.queries import people, runs
+from stemma.errors import EngineUnreachable, RunEnded, RunNotFound
+from stemma.lifecycle.installation import Installation
+from stemma.records import RunSummary
+from stemma.wake import wake_workers
+
+STOP_PATIENCE_SECONDS = 10.0
+_LOOK_SECONDS = 0.05
+
+
+def stop(installation: Installation, principal: Principal, run_id: int) -> RunSummary:
+    """Ask for a run to be stopped; its worker does it, normally within two seconds.
+
+    Raises:
+        RunNotFound: no such run for ``principal``.
+        RunEnded: it has ended already.
+    """
+
+    def write(session: Session) -> RunSummary:
+        run = runs.get(session, run_id, principal.groups)
+        if run.state.is_terminal:
+            raise RunEnded(run_id, run.state.value)
+        now = clock.now()
+        people.remember(session, principal.person, now)
+        runs.request_stop(session, run_id, principal.person, now)
+        return runs.get(session, run_id, principal.groups)
+
+    run = installation.database.write(write)
+    wake_workers(installation.settings.home)
+    return run
+
+
+def delete(installation: Installation, principal: Principal, run_ids: Sequence[int]) -> None:
+    """Delete runs, stopping first those that still go on. Records that were captured stay.
+
+    Raises:
+        RunNotFound: one does not exist for ``principal``; those before it are deleted.
+        EngineUnreachable: one could not be stopped in time; it is left as it is.
+    """
+    for run_id in run_ids:
+        _delete_one(installation, principal, run_id)
+    wake_workers(installation.settings.home)
+
+
+def _delete_one(installation: Installation, principal: Principal, run_id: int) -> None:
+    with installation.database.reading() as session:
+        run = runs.get(session, run_id, principal.groups)
+    if not run.state.is_terminal:
+        with contextlib.suppress(RunEnded):  # it ended between our look and our asking
+            stop(installation, principal, run_id)
+        _await_end(installation, principal, run)
+
+    def write(session: Session) -> None:
+        runs.get(session, run_id, principal.groups)
+        if not runs.mark_deleted(session, run_id, clock.now()):
+            raise RunNotFound(run_id)
+
+    installation.database.write(write)
+
+
+def _await_end(installation: Installation, principal: Principal, run: RunSummary) -> None:
+    deadline = time.monotonic() + STOP_PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with installation.database.reading() as session:
+            if runs.get(session, run.id, principal.groups).state.is_terminal:
+                return
+        time.sleep(_LOOK_SECONDS)
+    raise EngineUnreachable(run.engine, f"execution {run.id} could not be stopped within {STOP_PATIENCE_SECONDS:.0f} s")

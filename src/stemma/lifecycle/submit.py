@@ -1,0 +1,127 @@
+"""Station *submit*: a revision and its inputs become a queued run."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlmodel import Session
+
+from stemma import clock
+from stemma.auth.principal import Principal
+from stemma.cwl.inputs import check_inputs
+from stemma.cwl.placeholders import PlaceholderKind
+from stemma.database.queries import contents, facts, people, runs, workflows
+from stemma.database.queries.runs import NewRun
+from stemma.errors import EngineUnsuitable, Finding, InvalidInputs
+from stemma.lifecycle.inputs import InputFiles
+from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.validate import Upload, parse_inputs
+from stemma.records import Content, Json, RunSummary
+from stemma.wake import wake_workers
+
+_REFUSED_BY_REANA = re.compile(r"[^A-Za-z0-9_:-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a caller asks to be run."""
+
+    workflow_id: int
+    revision: int | None = None
+    """None for the newest."""
+    inputs: dict[str, Json] | None = None
+    """None to take those registered with the workflow."""
+    uploads: Mapping[str, Content] = field(default_factory=dict)
+    """Files sent along: by the names that the inputs call them by. They lie in the store already."""
+    engine: str | None = None
+    """None for the default one."""
+
+
+def submit(installation: Installation, principal: Principal, submission: Submission) -> RunSummary:
+    """Queue one run; a worker will pick it up.
+
+    Raises:
+        WorkflowNotFound, RevisionNotFound: no such entry for ``principal``.
+        InvalidInputs: an input is missing, unknown, of the wrong type, or names a file that was not sent.
+        PlaceholderNotFound, FileNotFound: a file of this service is named that does not exist for ``principal``.
+        UnknownEngine, EngineUnsuitable: the engine is not set up here, or cannot run this workflow.
+    """
+    engine = installation.engines.get(submission.engine or installation.engines.default)
+    with installation.database.reading() as session:
+        workflow = workflows.get(session, submission.workflow_id, principal.groups)
+        row = workflows.revision_row(session, workflow.id, submission.revision or workflow.latest_number)
+        revision_id = row.id or 0
+        revision = workflows.revision_by_id(session, revision_id)
+    unfit = engine.check(revision, installation.settings.containers)
+    if unfit:
+        raise EngineUnsuitable(engine.name, unfit)
+    values = _given_inputs(installation, submission, row.inputs_name, row.inputs_sha256)
+    values = _with_placeholders(values, row.placeholders)
+    findings = check_inputs(revision.structure, values)
+    if findings:
+        raise InvalidInputs(findings)
+
+    def write(session: Session) -> RunSummary:
+        now = clock.now()
+        people.remember(session, principal.person, now)
+        bundle = {file.path: file.content for file in revision.files}
+        files = InputFiles(session, installation.store, principal.groups, submission.uploads, bundle)
+        new = NewRun(
+            uuid=clock.new_uuid(),
+            group=workflow.group,
+            workflow_id=workflow.id,
+            revision_id=revision_id,
+            engine=engine.name,
+            name=run_name(revision.name, revision.version),
+            submitted_by=principal.person,
+            inputs=files.resolve(values),
+            containers=installation.settings.containers,
+            time_limit_seconds=installation.settings.run_time_limit_seconds,
+        )
+        contents.remember(session, [item.content for item in files.occurrences if item.content], now)
+        run_id = runs.add(session, new, now)
+        facts.add_occurrences(session, run_id, 1, files.occurrences)
+        return runs.get(session, run_id, principal.groups)
+
+    run = installation.database.write(write)
+    wake_workers(installation.settings.home)
+    return run
+
+
+def run_name(name: str, version: str) -> str:
+    """``reana_name``: what REANA refuses in a name is replaced by ``-``."""
+    return f"{_REFUSED_BY_REANA.sub('-', name)}:{_REFUSED_BY_REANA.sub('-', version)}"
+
+
+def _given_inputs(
+    installation: Installation, submission: Submission, template_name: str | None, template_sha256: str | None
+) -> dict[str, Json]:
+    if submission.inputs is not None:
+        return submission.inputs
+    if template_sha256 is None:
+        return {}
+    template = Upload(template_name or "inputs.yml", installation.store.read(template_sha256))
+    return parse_inputs(installation.settings, template)
+
+
+def _with_placeholders(values: dict[str, Json], placeholders: list[dict[str, Any]]) -> dict[str, Json]:
+    """Inputs that were not given, from where the workflow says that they come from."""
+    missing = [placeholder for placeholder in placeholders if values.get(placeholder["port"]) is None]
+    remote = [_not_fetched(placeholder) for placeholder in missing if placeholder["kind"] == PlaceholderKind.PLATFORM]
+    if remote:
+        raise InvalidInputs(remote)
+    found = {
+        placeholder["port"]: {"class": "File", "valueFromEntity": f"{{{{{placeholder['value']}}}}}"}
+        for placeholder in missing
+    }
+    return {**values, **found}
+
+
+def _not_fetched(placeholder: dict[str, Any]) -> Finding:
+    port, value = placeholder["port"], placeholder["value"]
+    message = (
+        f"input {port!r} comes from {value!r}, and this service does not fetch from other addresses yet: "
+        "download the file and send it along as that input"
+    )
+    return Finding(message, "inputs/remote")

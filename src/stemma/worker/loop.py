@@ -1,0 +1,228 @@
+"""The worker: claims runs, attends to each until it has ended, renews its leases, drains on SIGTERM.
+
+The main thread claims and renews and never waits for anything but its bell; runs are attended to in a pool of
+threads, one look at a time, sooner where something is happening. A worker that is killed loses nothing: its leases
+pass, and whoever claims its runs goes on from what is in the database and in the run folders.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlmodel import Session
+
+from stemma import clock
+from stemma.database.queries import queue
+from stemma.database.queries.queue import Claimant
+from stemma.errors import LeaseLost, StemmaError, Unavailable
+from stemma.lifecycle.execute import Progress, attend, fail
+from stemma.lifecycle.installation import Installation, open_installation
+from stemma.records import Claim
+from stemma.settings import Settings
+from stemma.wake import Bell
+
+logger = logging.getLogger(__name__)
+
+NEWS_SECONDS = 0.02
+"""How soon to look again at a run in which something just happened."""
+QUIET_LIMIT_SECONDS = 0.25
+"""How long at most between two looks at a run in which nothing happens: a stop is noticed that soon."""
+CLAIM_SECONDS = 1.0
+"""How often to look for work that no bell told of."""
+TROUBLE_SECONDS = 0.5
+"""The first pause when the database or an engine does not answer; doubled up to the limit."""
+TROUBLE_LIMIT_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Attended:
+    """A run that this worker attends to."""
+
+    claim: Claim
+    due: float = 0.0
+    """On the monotonic clock."""
+    pause: float = NEWS_SECONDS
+    trouble: float = TROUBLE_SECONDS
+    looking: Future[None] | None = None
+    over: bool = False
+    """Done, or lost to another worker."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process's loop over the runs that it holds."""
+
+    installation: Installation
+    name: str = ""
+    held: dict[int, Attended] = field(default_factory=dict)
+    _draining: threading.Event = field(default_factory=threading.Event)
+    _bell: Bell | None = None
+
+    def __post_init__(self) -> None:
+        """Take a name that no other worker has."""
+        self.name = self.name or f"{socket.gethostname()[:60]}-{clock.new_uuid().hex[:12]}"
+
+    @property
+    def claimant(self) -> Claimant:
+        """This worker, as the queue sees it."""
+        settings = self.installation.settings
+        return Claimant(
+            worker=self.name,
+            home=self.installation.home_id,
+            engines=self.installation.engines.names,
+            lease_seconds=settings.lease_seconds,
+            takeover_seconds=settings.takeover_seconds,
+        )
+
+    def drain(self) -> None:
+        """Finish what is being written, give the leases back, and end. Runs go on; others attend to them."""
+        self._draining.set()
+        if self._bell is not None:
+            self._bell.ring()
+
+    def run(self) -> None:
+        """Work until :meth:`drain`."""
+        self._bell = Bell(self.installation.settings.home, self.name)
+        slots = self.installation.settings.worker_slots
+        next_claim = next_renewal = 0.0
+        rung = True
+        try:
+            with ThreadPoolExecutor(slots, thread_name_prefix="attend") as pool:
+                while not self._draining.is_set():
+                    now = time.monotonic()
+                    self._forget()
+                    if now >= next_renewal:
+                        next_renewal = now + (self._renew() or TROUBLE_SECONDS)
+                    if len(self.held) < slots and (rung or now >= next_claim):
+                        next_claim = now + (self._claim(slots - len(self.held)) or TROUBLE_SECONDS)
+                    self._look(pool, now)
+                    has_room = len(self.held) < slots
+                    rung = self._bell.wait(
+                        self._until_next(min(next_claim, next_renewal) if has_room else next_renewal)
+                    )
+            self._forget()
+            self._release()
+        finally:
+            self._bell.close()
+
+    def _until_next(self, other: float) -> float:
+        """Seconds until something is due. A look that ends rings the bell, so those in progress need no timer."""
+        dues = [attended.due for attended in self.held.values() if attended.looking is None]
+        return max(0.0, min([*dues, other]) - time.monotonic())
+
+    def _forget(self) -> None:
+        for run_id, attended in list(self.held.items()):
+            if attended.looking is not None and attended.looking.done():
+                attended.looking.result()
+                attended.looking = None
+            if attended.over and attended.looking is None:
+                del self.held[run_id]
+
+    def _renew(self) -> float | None:
+        """Extend the leases; the seconds until the next time, None when the database did not answer."""
+        claims = [attended.claim for attended in self.held.values()]
+        try:
+            lost = self.installation.database.write(
+                lambda session: queue.renew(session, self.claimant, claims, clock.now()) if claims else set(),
+            )
+        except Unavailable as error:
+            logger.warning("leases not renewed: %s", error)
+            return None
+        for claim in lost:
+            logger.warning("lost run %s to another worker", claim.run_id)
+            self.held[claim.run_id].over = True
+        return self.installation.settings.lease_seconds / 3
+
+    def _claim(self, limit: int) -> float | None:
+        try:
+            claims = self.installation.database.write(
+                lambda session: queue.claim(session, self.claimant, limit=limit, now=clock.now()),
+            )
+        except Unavailable as error:
+            logger.warning("no runs claimed: %s", error)
+            return None
+        for claim in claims:
+            # One that we hold and could claim anew had its lease passed unnoticed; the new claim replaces the old.
+            self.held[claim.run_id] = Attended(claim)
+        return CLAIM_SECONDS
+
+    def _look(self, pool: ThreadPoolExecutor, now: float) -> None:
+        for attended in self.held.values():
+            if attended.looking is None and not attended.over and attended.due <= now:
+                attended.looking = pool.submit(self._attend, attended)
+
+    def _attend(self, attended: Attended) -> None:
+        """One look at one run, in a thread of the pool. Whatever goes wrong with it, the worker goes on."""
+        try:
+            progress = attend(self.installation, self.name, attended.claim)
+        except LeaseLost:
+            attended.over = True
+        except Unavailable as error:
+            self._put_off(attended, error)
+        except StemmaError as error:
+            self._give_up(attended, str(error))
+        except Exception:
+            incident = clock.new_uuid().hex[-12:]
+            logger.exception("run %s cannot go on (incident %s)", attended.claim.run_id, incident)
+            self._give_up(attended, f"an error inside Stemma; the service's log has it as incident {incident}")
+        else:
+            self._schedule(attended, progress)
+        if self._bell is not None:
+            self._bell.ring()
+
+    def _schedule(self, attended: Attended, progress: Progress) -> None:
+        attended.over = progress.done
+        attended.trouble = TROUBLE_SECONDS
+        attended.pause = NEWS_SECONDS if progress.news else min(attended.pause * 1.5, QUIET_LIMIT_SECONDS)
+        attended.due = time.monotonic() + (0 if progress.news else attended.pause)
+
+    def _put_off(self, attended: Attended, error: Unavailable) -> None:
+        logger.warning("run %s waits: %s", attended.claim.run_id, error)
+        attended.due = time.monotonic() + attended.trouble
+        attended.trouble = min(attended.trouble * 2, TROUBLE_LIMIT_SECONDS)
+
+    def _give_up(self, attended: Attended, reason: str) -> None:
+        try:
+            fail(self.installation, attended.claim, reason)
+        except LeaseLost:
+            attended.over = True
+        except Unavailable as error:
+            self._put_off(attended, error)
+        else:
+            attended.over = True
+
+    def _release(self) -> None:
+        """Give back what is held, so that others need not wait for the leases to pass."""
+        claims = [attended.claim for attended in self.held.values()]
+
+        def write(session: Session) -> None:
+            for claim in claims:
+                queue.release(session, claim, clock.now() - timedelta(microseconds=1))
+
+        if not claims:
+            return
+        try:
+            self.installation.database.write(write)
+        except Unavailable as error:
+            logger.warning("leases not given back, they pass by themselves: %s", error)
+
+
+def run_worker(settings: Settings) -> int:
+    """The process of ``stemma worker``: work until SIGTERM or SIGINT; return the exit code."""
+    installation = open_installation(settings)
+    worker = Worker(installation)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.drain())
+    installation.engines.start()
+    logger.info("worker %s (process %s) attends to %s runs at a time", worker.name, os.getpid(), settings.worker_slots)
+    try:
+        worker.run()
+    finally:
+        installation.close()
+    return 0
