@@ -1,0 +1,79 @@
+# `make` prints the commands. Nothing here needs root, Docker, Node or graphviz on the machine.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python that is new enough; name another with `make PYTHON=…`.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Installs a lock without resolving anything: with uv where there is one, else with pip.
+define install
+	@test -n "$(PYTHON)" || { echo "Stemma needs Python 3.11 or newer; none was found" >&2; exit 1; }
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
+		uv pip install --quiet --python $(BIN)/python --no-deps -r $(1) && \
+		uv pip install --quiet --python $(BIN)/python --no-deps --editable .; \
+	else \
+		"$(PYTHON)" -m venv $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(1) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .; \
+	fi
+	@touch $@
+endef
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@echo "Setting up $(VENV) (some 550 MB, once) ..."
+	$(call install,requirements.txt)
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(call install,requirements-dev.txt)
+
+.PHONY: setup
+setup: $(VENV)/.installed ## Install Stemma into .venv
+
+.PHONY: demo
+demo: $(VENV)/.installed ## Run a real workflow end to end and draw its provenance
+	@$(BIN)/stemma demo
+
+.PHONY: serve
+serve: $(VENV)/.installed ## Start the service on http://localhost:8000
+	@$(BIN)/stemma serve
+
+.PHONY: test
+test: $(VENV)/.installed-dev ## Run the tests (MariaDB ones where STEMMA_TEST_MYSQL_URL names a server)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests
+
+.PHONY: check
+check: $(VENV)/.installed-dev ## Lint, types, layers, dependencies
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry src
+
+.PHONY: bench
+bench: $(VENV)/.installed ## Measure against plain cwltool, side by side
+	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+.PHONY: docs
+docs: $(VENV)/.installed ## Regenerate .env.example, docs/cli.md and db/schema.sql
+	@$(BIN)/python docs/generate.py
+
+.PHONY: lock
+lock: ## Compile the locks (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade \
+		pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+		pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+.PHONY: clean
+clean: ## Remove what was installed and made
+	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
