@@ -14,29 +14,31 @@ ADA = Person("sub-ada", "ada")
 SPEC = Content("a" * 64, 10)
 
 
-def add_workflow(session: Session, *, group: str = "group1", name: str = "count", version: str = "1") -> int:
+def add_workflow(
+    session: Session, *, group: str = "group1", name: str = "count", version: str = "1", spec: Content = SPEC
+) -> int:
     """A registry entry with one revision; its id."""
     now = clock.now()
     people.remember(session, ADA, now)
-    contents.remember(session, [SPEC], now)
+    contents.remember(session, [spec], now)
     workflow_id = workflows.add(session, group=group, name=name, version=version, by=ADA, now=now)
-    workflows.add_revision(session, workflow_id, new_revision(), by=ADA, now=now)
+    workflows.add_revision(session, workflow_id, new_revision(spec=spec), by=ADA, now=now)
     return workflow_id
 
 
-def new_revision(digest: str = "d" * 64) -> NewRevision:
+def new_revision(digest: str = "d" * 64, spec: Content = SPEC) -> NewRevision:
     """What a revision of one small document consists of."""
     return NewRevision(
         digest=digest,
         main_path="main.cwl",
         spec_name="main.cwl",
-        spec=SPEC,
+        spec=spec,
         inputs_name=None,
         inputs=None,
         structure=WorkflowStructure("v1.2", "CommandLineTool", (), (), ()),
         placeholders=[],
         warnings=[],
-        files=(BundleFile("main.cwl", SPEC),),
+        files=(BundleFile("main.cwl", spec),),
     )
 
 

@@ -1,0 +1,170 @@
+"""Files and Directories in an input object: where they are in it, and where their bytes come from."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from urllib.parse import unquote
+
+from stemma.cwl.placeholders import PlaceholderKind, parse
+from stemma.records import Json
+
+MAX_LITERAL_BYTES: Final = 64 * 1024
+"""CWL v1.2 CommandLineTool §5.1: file literals have at most 64 KiB."""
+MAX_NAME_BYTES: Final = 255
+
+_CONTENT: Final = re.compile(r"stemma:sha256:([0-9a-f]{64})")
+_ENTITY: Final = re.compile(r"stemma:file:([1-9][0-9]{0,17})")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_WAYS: Final = ("location", "path", "contents", "listing", *(kind.value for kind in PlaceholderKind))
+
+
+class SourceKind(Enum):
+    """Where bytes come from."""
+
+    UPLOAD = "upload"
+    """A file that is uploaded along under this name."""
+    CONTENT = "content"
+    """Content that the store holds, by its SHA-256."""
+    ENTITY = "entity"
+    """A file entity of this service, by its number."""
+    PLATFORM = "platform"
+    """A URL, to be resolved at submission."""
+    LITERAL = "literal"
+    """The text itself."""
+    LISTING = "listing"
+    """A Directory of the files that it lists; they are references of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """Where the bytes of one File come from."""
+
+    kind: SourceKind
+    text: str
+    """The name, digest, number, URL or text; empty for a listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileReference:
+    """One File or Directory of an input object."""
+
+    port: str
+    position: str
+    """Where in the port's value: empty, ``[3]``, ``.field``, ``.secondaryFiles[0]``, ``.listing[2]``, joined."""
+    value: dict[str, Json]
+    """The very object that stands in the inputs."""
+
+    @property
+    def source(self) -> FileSource:
+        """Where its bytes come from.
+
+        Raises:
+            ValueError: it does not say, or names what is refused; the message says what to do.
+        """
+        return _source(self.value)
+
+
+def file_references(inputs: Mapping[str, Json]) -> Iterator[FileReference]:
+    """Every File and Directory, primary ones before what belongs to them."""
+    for port, given in inputs.items():
+        pending: list[tuple[str, Json]] = [("", given)]
+        while pending:
+            position, value = pending.pop()
+            below: list[tuple[str, Json]] = []
+            if isinstance(value, dict):
+                if value.get("class") in {"File", "Directory"}:
+                    yield FileReference(port, position, value)
+                    below = [(f"{position}.{name}", value.get(name)) for name in ("secondaryFiles", "listing")]
+                else:
+                    below = [(f"{position}.{name}", member) for name, member in value.items()]
+            elif isinstance(value, list):
+                below = [(f"{position}[{number}]", member) for number, member in enumerate(value)]
+            pending += reversed(below)
+
+
+def problem_of(value: Mapping[str, Json]) -> str | None:
+    """Why a File or Directory cannot be taken; None when it can."""
+    basename = value.get("basename")
+    if basename is not None:
+        problem = _name_problem(basename)
+        if problem is not None:
+            return f"basename {problem}"
+    for name in ("secondaryFiles", "listing"):
+        if not _is_list_of_files(value.get(name, [])):
+            return f"{name} takes a list of Files and Directories"
+    try:
+        source = _source(value)
+    except ValueError as error:
+        return str(error)
+    if source.kind in {SourceKind.LITERAL, SourceKind.LISTING} and basename is None:
+        return "give it a basename"
+    return None
+
+
+def _is_list_of_files(value: Json) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(member, dict) and member.get("class") in {"File", "Directory"} for member in value
+    )
+
+
+def _source(value: Mapping[str, Json]) -> FileSource:
+    given = [way for way in _WAYS if value.get(way) is not None]
+    is_folder = value.get("class") == "Directory"
+    if len(given) != 1:
+        wanted = "a listing" if is_folder else "a location, a path or contents"
+        raise ValueError(f"give it one of these alone: {', '.join(given)}" if given else f"give it {wanted}")
+    way = given[0]
+    if way == "listing":
+        if not is_folder:
+            raise ValueError("a File has no listing; make it a Directory")
+        return FileSource(SourceKind.LISTING, "")
+    written = value[way]
+    if not isinstance(written, str):
+        raise ValueError(f"{way} must be text")  # noqa: TRY004 - one kind of refusal for all that a value may be
+    source = _written_source(way, written)
+    if is_folder and source.kind is not SourceKind.ENTITY:
+        raise ValueError("a Directory is given by its listing; upload its files and list them")
+    return source
+
+
+def _written_source(way: str, written: str) -> FileSource:
+    if way == "contents":
+        if len(written.encode(errors="surrogatepass")) > MAX_LITERAL_BYTES:
+            raise ValueError(f"contents may have {MAX_LITERAL_BYTES} bytes; upload the file instead")
+        return FileSource(SourceKind.LITERAL, written)
+    if way == PlaceholderKind.ENTITY:
+        return FileSource(SourceKind.ENTITY, parse(PlaceholderKind.ENTITY, written))
+    if way == PlaceholderKind.PLATFORM:
+        return FileSource(SourceKind.PLATFORM, parse(PlaceholderKind.PLATFORM, written))
+    return _located(written, is_encoded=way == "location")
+
+
+def _located(written: str, *, is_encoded: bool) -> FileSource:
+    for pattern, kind in ((_CONTENT, SourceKind.CONTENT), (_ENTITY, SourceKind.ENTITY)):
+        match = pattern.fullmatch(written)
+        if match is not None:
+            return FileSource(kind, match[1])
+    if written.startswith("stemma:"):
+        raise ValueError("write stemma:sha256: and 64 hexadecimal digits, or stemma:file: and a number")
+    if written.startswith("/") or written.lower().startswith("file:"):
+        raise ValueError("files of the server cannot be named; upload the file and give its name")
+    if _SCHEME.match(written) and (is_encoded or "://" in written):
+        raise ValueError("remote addresses come with replication; upload the file and give its name")
+    name = unquote(written) if is_encoded else written
+    problem = _name_problem(name)
+    if problem is not None:
+        raise ValueError(f"the name of an upload {problem}")
+    return FileSource(SourceKind.UPLOAD, name)
+
+
+def _name_problem(name: Json) -> str | None:
+    """Why ``name`` is no name of a file; None when it is one."""
+    if not isinstance(name, str) or name in {"", ".", ".."}:
+        return "must be a name"
+    if "/" in name or "\\" in name or "\0" in name:
+        return "holds '/', a backslash or NUL; give the name alone"
+    if any("\ud800" <= character <= "\udfff" for character in name) or len(name.encode()) > MAX_NAME_BYTES:
+        return f"is longer than {MAX_NAME_BYTES} bytes or no text"
+    return None
