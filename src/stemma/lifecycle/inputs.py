@@ -8,16 +8,13 @@ from uuid import UUID
 from sqlmodel import Session
 
 from stemma import clock
-from stemma.cwl.inputs import entity_number
+from stemma.cwl.filereferences import FileReference, SourceKind
 from stemma.database.queries import contents
 from stemma.errors import FileNotFound, Finding, InvalidInputs, PlaceholderNotFound
 from stemma.lifecycle.outputs import OCCURRENCE
 from stemma.lifecycle.staging import CHECKSUM_PREFIX
 from stemma.records import Content, FileKind, Json, Occurrence
 from stemma.store.content import ContentStore
-
-_DIGEST = "stemma:sha256:"
-_ENTITY = "stemma:file:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +70,21 @@ class InputFiles:
         return {key: self._value(element, place.below(f".{key}")) for key, element in value.items()}
 
     def _file(self, value: dict[str, Any], place: Place) -> Json:
-        if "valueFromEntity" in value:
-            return self._from_entity(value, place, entity_number(value["valueFromEntity"]))
-        named = str(value.get("location") or value.get("path") or "")
-        if named.startswith(_ENTITY):
-            return self._from_entity(value, place, named.removeprefix(_ENTITY))
-        if named.startswith(_DIGEST):
-            content = contents.held_by(self.session, named.removeprefix(_DIGEST), self.groups)
-            return self._occurrence(value, place, content, content.sha256)
-        if "contents" in value:
-            content = self.store.put_bytes(str(value["contents"]).encode())
-            return self._occurrence(value, place, content, named or "literal")
-        return self._sent(value, place, named)
+        source = FileReference(place.port, place.position, value).source
+        match source.kind:
+            case SourceKind.ENTITY:
+                return self._from_entity(value, place, source.text)
+            case SourceKind.CONTENT:
+                content = contents.held_by(self.session, source.text, self.groups)
+                return self._occurrence(value, place, content, source.text)
+            case SourceKind.LITERAL:
+                content = self.store.put_bytes(source.text.encode())
+                return self._occurrence(value, place, content, content.sha256)
+            case SourceKind.UPLOAD:
+                return self._sent(value, place, source.text)
+            case _:
+                self.findings.append(not_fetched(place.port, source.text))
+                return value
 
     def _sent(self, value: dict[str, Any], place: Place, named: str) -> Json:
         content = self.uploads.get(named) or self.bundle.get(named)
@@ -99,7 +99,7 @@ class InputFiles:
     def _from_entity(self, value: dict[str, Any], place: Place, number: str) -> Json:
         try:
             file = contents.file(self.session, int(number), self.groups)
-        except (FileNotFound, ValueError) as error:
+        except FileNotFound as error:
             raise PlaceholderNotFound(place.port, f"{{{{{number}}}}}") from error
         if file.content is None:
             raise PlaceholderNotFound(place.port, number)
@@ -156,3 +156,12 @@ class InputFiles:
 
     def _members(self, members: list[Json], place: Place, key: str, parent: UUID) -> list[Json]:
         return [self._value(member, place.below(f"{key}[{index}]", parent)) for index, member in enumerate(members)]
+
+
+def not_fetched(port: str, address: str) -> Finding:
+    """That an input lies at an address that this service does not fetch from."""
+    message = (
+        f"input {port!r} comes from {address!r}, and this service does not fetch from other addresses yet: "
+        "download the file and send it along as that input"
+    )
+    return Finding(message, "inputs/remote")

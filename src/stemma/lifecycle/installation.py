@@ -8,7 +8,7 @@ from stemma.cwl.helper import Validator
 from stemma.database import schema
 from stemma.database.connection import Database
 from stemma.engines.cwltool.engine import CwltoolEngine
-from stemma.engines.registry import Engines
+from stemma.engines.registry import EngineRegistry
 from stemma.settings import Settings
 from stemma.store.content import ContentStore
 
@@ -21,7 +21,7 @@ class Installation:
     database: Database
     store: ContentStore
     validator: Validator
-    engines: Engines
+    engines: EngineRegistry
     home_id: str
     """Identifies the data folder among others that share the database."""
 
@@ -47,18 +47,25 @@ def open_installation(settings: Settings) -> Installation:
         schema.upgrade(database)
     schema.check(database)
     store = ContentStore(settings.store_folder)
-    engine = CwltoolEngine(
-        settings.runs_folder,
-        store.path,
-        cores=settings.cores,
-        eval_timeout_seconds=settings.eval_timeout_seconds,
-    )
+
+    def cwltool() -> CwltoolEngine:
+        return CwltoolEngine(
+            settings.runs_folder,
+            store.path,
+            cores=settings.cores,
+            eval_timeout_seconds=settings.eval_timeout_seconds,
+        )
+
     return Installation(
         settings=settings,
         database=database,
         store=store,
-        validator=Validator(settings.validation_timeout_seconds, settings.validation_memory_bytes),
-        engines=Engines({engine.name: engine}),
+        validator=Validator(
+            settings.validation_timeout_seconds,
+            settings.validation_memory_bytes,
+            document_bytes=settings.max_document_bytes,
+        ),
+        engines=EngineRegistry({"cwltool": cwltool}, default="cwltool"),
         home_id=_home_id(settings.home),
     )
 

@@ -88,7 +88,8 @@ def update(
         workflow = workflows.get(session, workflow_id, principal.groups)
         row = workflows.revision_row(session, workflow_id, workflow.latest_number)
     check_name(name or workflow.name, version or workflow.version)
-    new, warnings = None, ()
+    new: NewRevision | None = None
+    warnings: tuple[Finding, ...] = ()
     if spec is not None or inputs is not None:
         main = main or (row.main_path if spec is None else _fragment_of(row.main_path))
         spec = spec or Upload(row.spec_name, installation.store.read(row.spec_sha256))
@@ -151,7 +152,7 @@ def _problem_of_name(text: str, limit: int) -> str | None:
 
 def _stored(store: ContentStore, validated: Validated) -> NewRevision:
     """Keep the bytes, and say what the revision consists of."""
-    runnable = validated.checked.bundle
+    runnable = validated.checked.bundle_for_execution
     return NewRevision(
         digest=validated.digest,
         main_path=runnable.main_path,

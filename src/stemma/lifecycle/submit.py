@@ -13,8 +13,8 @@ from stemma.cwl.inputs import check_inputs
 from stemma.cwl.placeholders import PlaceholderKind
 from stemma.database.queries import contents, facts, people, runs, workflows
 from stemma.database.queries.runs import NewRun
-from stemma.errors import EngineUnsuitable, Finding, InvalidInputs
-from stemma.lifecycle.inputs import InputFiles
+from stemma.errors import EngineUnsuitable, InvalidInputs
+from stemma.lifecycle.inputs import InputFiles, not_fetched
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.validate import Upload, parse_inputs
 from stemma.records import Content, Json, RunSummary
@@ -108,7 +108,11 @@ def _given_inputs(
 def _with_placeholders(values: dict[str, Json], placeholders: list[dict[str, Any]]) -> dict[str, Json]:
     """Inputs that were not given, from where the workflow says that they come from."""
     missing = [placeholder for placeholder in placeholders if values.get(placeholder["port"]) is None]
-    remote = [_not_fetched(placeholder) for placeholder in missing if placeholder["kind"] == PlaceholderKind.PLATFORM]
+    remote = [
+        not_fetched(placeholder["port"], placeholder["value"])
+        for placeholder in missing
+        if placeholder["kind"] == PlaceholderKind.PLATFORM
+    ]
     if remote:
         raise InvalidInputs(remote)
     found = {
@@ -116,12 +120,3 @@ def _with_placeholders(values: dict[str, Json], placeholders: list[dict[str, Any
         for placeholder in missing
     }
     return {**values, **found}
-
-
-def _not_fetched(placeholder: dict[str, Any]) -> Finding:
-    port, value = placeholder["port"], placeholder["value"]
-    message = (
-        f"input {port!r} comes from {value!r}, and this service does not fetch from other addresses yet: "
-        "download the file and send it along as that input"
-    )
-    return Finding(message, "inputs/remote")

@@ -10,7 +10,7 @@ from sqlmodel import Session, col
 
 from stemma.database.queries.insert import insert_rows
 from stemma.database.tables import EventRow, OccurrenceRow, RunOutputRow, StepRow, UsageRow
-from stemma.engines.protocol import Fact, FileSeen, FileUsed, StepEnded, StepStarted
+from stemma.facts import Fact, FileSeen, FileUsed, StepEnded, StepStarted
 from stemma.records import Occurrence, RunOutput, Usage
 from stemma.states import StepState
 
