@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.databases import KINDS, fresh_database_url
 
 from stemma.database import schema
 from stemma.database.connection import Database
+from support.databases import KINDS, fresh_database_url
 
 
 @pytest.fixture(params=KINDS)

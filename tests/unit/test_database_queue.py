@@ -4,7 +4,6 @@ import threading
 from datetime import datetime, timedelta
 
 import pytest
-from support.rows import add_run, add_workflow
 
 from stemma import clock
 from stemma.database.connection import Database
@@ -13,6 +12,7 @@ from stemma.database.queries.queue import Claimant
 from stemma.errors import LeaseLost
 from stemma.records import Claim
 from stemma.states import RunState
+from support.rows import add_run, add_workflow
 
 LEASE = timedelta(seconds=10)
 

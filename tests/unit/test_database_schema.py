@@ -6,10 +6,10 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
-from support.databases import KINDS, fresh_database_url
 
 from stemma.database import schema
 from stemma.database.connection import Database
+from support.databases import KINDS, fresh_database_url
 
 
 def test_check_when_empty_says_how_to_make_the_tables(tmp_path: Path) -> None:

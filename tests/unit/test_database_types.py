@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import insert, select
 from sqlalchemy.exc import StatementError
-from support.rows import ADA, add_workflow, new_revision
 
 from stemma import clock
 from stemma.database.connection import Database
 from stemma.database.queries import people, workflows
 from stemma.database.tables import PersonRow
 from stemma.errors import DatabaseUnavailable, DuplicateWorkflow, WorkflowNotFound
+from support.rows import ADA, add_workflow, new_revision
 
 
 def test_time_when_kept_comes_back_to_the_microsecond_in_utc(database: Database) -> None:
@@ -90,7 +90,10 @@ def test_revisions_when_added_are_numbered_and_newest_first(database: Database) 
         workflow_id = add_workflow(session)
         workflows.add_revision(session, workflow_id, new_revision("e" * 64), by=ADA, now=clock.now())
     with database.reading() as session:
-        assert [(one.number, one.digest[0]) for one in workflows.revisions(session, workflow_id)] == [(2, "e"), (1, "d")]
+        assert [(one.number, one.digest[0]) for one in workflows.revisions(session, workflow_id)] == [
+            (2, "e"),
+            (1, "d"),
+        ]
 
 
 def test_transaction_when_it_fails_leaves_nothing(database: Database) -> None:

@@ -1,7 +1,6 @@
 """PROV-JSON and PROV-N of any run: by the official schema, by the ``prov`` library, and by our own checks."""
 
 import json
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -9,18 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from prov.model import ProvDocument
 
-sys.path.append(str(Path(__file__).parent))  # the samples are no installed package
-
-from provenance_samples import runs
-from provenance_samples.any_run import any_run
-
 from stemma.provenance.build import build_graph
 from stemma.provenance.check import problems
-from stemma.provenance.prov_json import iterate_prov_json, to_prov_json
+from stemma.provenance.prov_json import iterate_prov_json, lexical, to_prov_json
 from stemma.provenance.prov_n import to_prov_n
+from support import provenance_runs as runs
+from support.provenance_any_run import any_run
 
 SCHEMA = jsonschema.Draft4Validator(
-    json.loads(Path(__file__).with_name("provenance_samples").joinpath("prov-json.schema.json").read_text("utf-8"))
+    json.loads(Path(runs.__file__).with_name("prov-json.schema.json").read_text("utf-8"))
 )
 SAMPLES = [runs.two_steps(), runs.weather(), runs.failed(), runs.wide(5, 2), runs.chain(3), runs.directories()]
 
@@ -103,7 +99,32 @@ def test_prov_json_when_converted_by_prov_then_the_other_format_says_the_same(na
     assert ProvDocument.deserialize(content=document.serialize(format=name), format=name) == document
 
 
+@pytest.mark.filterwarnings("ignore:Dataset:DeprecationWarning")  # the RDF library warns of itself
 def test_prov_json_when_converted_to_turtle_then_the_run_is_in_it():
     run = runs.two_steps()
     turtle = read_json(graph_of(run)).serialize(format="rdf", rdf_format="turtle")
     assert f"<urn:uuid:{run.uuid}>" in turtle or f"uuid:{run.uuid}" in turtle
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        (2**31 - 1, ("2147483647", "xsd:int")),
+        (2**31, ("2147483648", "xsd:long")),
+        (-(2**31), ("-2147483648", "xsd:int")),
+        (2**63, ("9223372036854775808", "xsd:integer")),
+        (0.1, ("0.1", "xsd:double")),
+        (float("inf"), ("INF", "xsd:double")),
+        (float("-inf"), ("-INF", "xsd:double")),
+        (float("nan"), ("NaN", "xsd:double")),
+    ],
+)
+def test_number_when_written_then_has_the_type_that_its_size_asks_for(number, written):
+    assert lexical(number) == written
+
+
+def test_prov_n_when_a_step_name_ends_with_a_dot_then_it_is_escaped():
+    scene = runs.Scene(10)
+    scene.step("end.")
+    graph = graph_of(scene.run(runs.structure()))
+    assert r"registry:workflows/3/revisions/2#end\.," in to_prov_n(graph)
