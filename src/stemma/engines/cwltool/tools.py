@@ -1,0 +1,300 @@
+"""cwltool's processes as we need them: they do what cwltool's do, and every step execution is recorded."""
+
+import functools
+from collections.abc import Callable, Generator
+from typing import Any
+
+import cwltool.workflow_job
+from cwltool.command_line_tool import CallbackJob, CommandLineTool, ExpressionTool
+from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.errors import UnsupportedRequirement, WorkflowException
+from cwltool.job import JobBase
+from cwltool.process import Process
+from cwltool.utils import JobsGeneratorType
+from cwltool.workflow import Workflow, WorkflowStep, default_make_tool
+from cwltool.workflow_job import ReceiveScatterOutput, WorkflowJob, WorkflowJobStep
+from ruamel.yaml.comments import CommentedMap
+from schema_salad.exceptions import ValidationException
+
+from stemma.engines.cwltool.context import RunContext, run_context
+from stemma.engines.cwltool.jobs import ContainerJob, HostJob, RecordedExpressionJob, RecordedJob
+from stemma.engines.cwltool.places import Enclosing, Place, innermost_callback, scatter_index, tool_name
+from stemma.engines.cwltool.scatter import pull_in_turn
+from stemma.engines.cwltool.steps import StepExecution
+from stemma.records import Json, StepKind
+
+OutputCallback = Callable[[Any, str], None]
+_INPLACE = ("InplaceUpdateRequirement", "http://commonwl.org/cwltool#InplaceUpdateRequirement")
+
+
+def install() -> None:
+    """Put our scatter in the place of cwltool's, which looks both up by name and offers no other way."""
+    cwltool.workflow_job.ReceiveScatterOutput = RecordedScatter  # type: ignore[misc]
+    cwltool.workflow_job.parallel_steps = pull_in_turn
+
+
+def make_process(toolpath_object: CommentedMap, loadingContext: LoadingContext) -> Process:  # noqa: N803 - the library's name
+    """The process of a document, as ours where we have one."""
+    kinds: dict[str, type[Process]] = {
+        "CommandLineTool": RecordedTool,
+        "ExpressionTool": RecordedExpression,
+        "Workflow": RecordedWorkflow,
+    }
+    kind = kinds.get(toolpath_object.get("class", ""))
+    return (kind or default_make_tool)(toolpath_object, loadingContext)
+
+
+def _new_step(process: Process, context: RunContext, kind: StepKind) -> StepExecution:
+    place = context.place
+    if place is None:
+        name = tool_name(process.tool["id"])
+        place = Place(name, name)
+    return StepExecution(context.recorder, place, kind)
+
+
+def _fail(step: StepExecution, ports: Json, error: Exception) -> None:
+    """Record a step that could not even be made."""
+    step.fails(str(error))
+    if isinstance(ports, dict):
+        step.takes({})
+    step.end("permanentFail")
+
+
+class RecordedTool(CommandLineTool):
+    """A CommandLineTool."""
+
+    def __init__(self, toolpath_object: CommentedMap, loadingContext: LoadingContext) -> None:  # noqa: N803 - the library's name
+        super().__init__(toolpath_object, loadingContext)
+        # To change an input in place would change the stored file; the standard lets an engine copy it instead.
+        self.requirements = [item for item in self.requirements if item["class"] not in _INPLACE]
+        self.hints = [item for item in self.hints if item["class"] not in _INPLACE]
+        self._asks_for_checksums = any("checksum" in str(port.get("outputBinding")) for port in self.tool["outputs"])
+
+    def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:  # noqa: N803 - the library's name
+        """How the tool is run.
+
+        Raises:
+            UnsupportedRequirement: it needs a container, or must run in one, and that cannot be.
+        """
+        policy = run_context(runtimeContext).policy
+        image, is_required = self.get_requirement("DockerRequirement")
+        if policy == "required" and (image is None or not runtimeContext.use_container):
+            lack = "it names no container image" if image is None else "no container engine answers"
+            raise UnsupportedRequirement(f"{lack}, and STEMMA_CONTAINERS=required lets no tool run without one")
+        if image is not None and runtimeContext.use_container:
+            return ContainerJob
+        if is_required and policy == "auto":
+            raise UnsupportedRequirement(
+                "it requires a container, and no container engine answers; start one, or set STEMMA_CONTAINERS=never"
+            )
+        return HostJob
+
+    def job(
+        self,
+        job_order: Any,
+        output_callbacks: OutputCallback,
+        runtimeContext: RuntimeContext,  # noqa: N803 - the library's name
+    ) -> Generator[JobBase | CallbackJob, None, None]:
+        """The one job that runs the tool."""
+        context = run_context(runtimeContext).copy()
+        context.compute_checksum = self._asks_for_checksums
+        step = _new_step(self, context, StepKind.TOOL)
+        try:
+            for job in super().job(job_order, functools.partial(_end_step, step, output_callbacks), context):
+                assert isinstance(job, RecordedJob)  # noqa: S101 - for the type checker: make_job_runner says so
+                job.step = step
+                step.takes(job.joborder)
+                step.finds({entry.target: location for location, entry in job.pathmapper.items()})
+                job.collect_outputs = functools.partial(_collect, job, job.collect_outputs)
+                yield job
+        except GeneratorExit:
+            raise
+        except Exception as error:
+            _fail(step, job_order, error)
+            raise
+
+
+def _collect(job: RecordedJob, collect: Callable[..., Any], outdir: str, rcode: int) -> Any:
+    """Collect the outputs of a tool that has ended well, and give each file its identity."""
+    failures = (*job.temporaryFailCodes, *job.permanentFailCodes)
+    if rcode not in job.successCodes and (rcode != 0 or rcode in failures):
+        return {}
+    try:
+        return job.step.generates(collect(outdir, rcode), outdir)
+    except Exception as error:
+        job.step.fails(str(error))
+        raise
+
+
+def _end_step(step: StepExecution, output_callbacks: OutputCallback, outputs: Any, status: str) -> None:
+    """Write down that a step ended, then let its outputs go on."""
+    if step.is_ended:
+        return
+    step.end(status)
+    output_callbacks(outputs, status)
+
+
+class RecordedExpression(ExpressionTool):
+    """An ExpressionTool."""
+
+    def job(
+        self,
+        job_order: Any,
+        output_callbacks: OutputCallback | None,
+        runtimeContext: RuntimeContext,  # noqa: N803 - the library's name
+    ) -> Generator[RecordedExpressionJob, None, None]:
+        """The one job that evaluates the expression."""
+        context = run_context(runtimeContext)
+        step = _new_step(self, context, StepKind.EXPRESSION)
+        assert output_callbacks is not None  # noqa: S101 - for the type checker: a run always takes its outputs
+        try:
+            builder = self._init_job(job_order, context)
+            step.takes(builder.job)
+        except Exception as error:
+            _fail(step, job_order, error)
+            raise
+        job = RecordedExpressionJob(
+            builder,
+            self.tool["expression"],
+            functools.partial(_end_step, step, output_callbacks),
+            self.requirements,
+            self.hints,
+        )
+        job.step = step
+        yield job
+
+
+class RecordedStep(WorkflowStep):
+    """A step of a workflow: tells the process that it runs where it stands."""
+
+    def job(
+        self,
+        job_order: Any,
+        output_callbacks: OutputCallback,
+        runtimeContext: RuntimeContext,  # noqa: N803 - the library's name
+    ) -> JobsGeneratorType:
+        """The jobs of one execution of the step."""
+        context = run_context(runtimeContext).copy()
+        context.place = context.enclosing.place(self.id, scatter_index(output_callbacks))
+        context.name = context.place.key  # unique already, so that cwltool need not search for a free one
+        yield from super().job(job_order, output_callbacks, context)
+
+
+class RecordedWorkflow(Workflow):
+    """A Workflow: the run's own, which is no step, or that of a step."""
+
+    def __init__(self, toolpath_object: CommentedMap, loadingContext: LoadingContext) -> None:  # noqa: N803 - the library's name
+        super().__init__(toolpath_object, loadingContext)
+        order = {step["id"]: index for index, step in enumerate(self.tool["steps"])}
+        self.steps.sort(key=lambda step: order[step.id])  # cwltool shuffles them; two runs should not differ by that
+
+    def make_workflow_step(
+        self,
+        toolpath_object: CommentedMap,
+        pos: int,
+        loadingContext: LoadingContext,  # noqa: N803 - the library's name
+        parentworkflowProv: Any = None,  # noqa: N803 - the library's name
+    ) -> RecordedStep:
+        """A step of it."""
+        return RecordedStep(toolpath_object, pos, loadingContext, parentworkflowProv)
+
+    def job(
+        self,
+        job_order: Any,
+        output_callbacks: OutputCallback,
+        runtimeContext: RuntimeContext,  # noqa: N803 - the library's name
+    ) -> JobsGeneratorType:
+        """The jobs of all its steps."""
+        context = run_context(runtimeContext).copy()
+        if context.place is None:
+            yield from self._jobs(job_order, output_callbacks, context)
+            return
+        step = _new_step(self, context, StepKind.WORKFLOW)
+        context.enclosing = Enclosing(context.place.path, context.place.key, step.uuid)
+        if isinstance(job_order, dict):
+            step.takes(job_order)
+        step.begin()
+        try:
+            yield from self._jobs(job_order, functools.partial(_end_workflow, step, output_callbacks), context)
+        except WorkflowException as error:
+            _fail(step, None, error)
+            raise
+
+    def _jobs(self, job_order: Any, output_callbacks: OutputCallback, context: RunContext) -> JobsGeneratorType:
+        builder = self._init_job(job_order, context)
+        inner = RecordedWorkflowJob(self, context)
+        context.part_of = f"workflow {inner.name}"
+        context.toplevel = False
+        yield from inner.job(builder.job, output_callbacks, context)
+
+
+def _end_workflow(step: StepExecution, output_callbacks: OutputCallback, outputs: Any, status: str) -> None:
+    if status not in ("success", "skipped"):
+        step.fails("a step in it failed")
+    _end_step(step, output_callbacks, outputs, status)
+
+
+class RecordedWorkflowJob(WorkflowJob):
+    """The running of a workflow: records the steps that are skipped, and those that cannot be made."""
+
+    def __init__(self, workflow: Workflow, context: RunContext) -> None:
+        super().__init__(workflow, context)
+        self.context = context
+
+    def try_make_job(
+        self,
+        step: WorkflowJobStep,
+        final_output_callback: OutputCallback,
+        runtimeContext: RuntimeContext,  # noqa: N803 - the library's name
+    ) -> JobsGeneratorType:
+        """The jobs of one step, once its inputs are there."""
+        try:
+            yield from super().try_make_job(step, final_output_callback, runtimeContext)
+        except (WorkflowException, ValidationException) as error:
+            self._note(step, error)
+            raise
+
+    def _note(self, step: WorkflowJobStep, error: Exception) -> None:
+        place = self.context.enclosing.place(step.id, ())
+        recorder = self.context.recorder
+        recorder.note_failure(f"step {place.key!r} could not be started: {recorder.tidy(str(error))}")
+
+    def receive_output(
+        self,
+        step: WorkflowJobStep,
+        outputparms: list[Any],
+        final_output_callback: OutputCallback,
+        jobout: Any,
+        processStatus: str,  # noqa: N803 - the library's name
+    ) -> None:
+        """Take the outputs of a step."""
+        if processStatus == "skipped" and "scatter" not in step.tool:
+            self.skip(step, ())
+        super().receive_output(step, outputparms, final_output_callback, jobout, processStatus)
+
+    def skip(self, step: WorkflowJobStep, index: tuple[int, ...]) -> None:
+        """Record an execution of ``step`` whose ``when`` was false."""
+        place = self.context.enclosing.place(step.id, index)
+        StepExecution(self.context.recorder, place, _kind_of(step)).end("skipped")
+
+
+def _kind_of(step: WorkflowJobStep) -> StepKind:
+    kinds = {"Workflow": StepKind.WORKFLOW, "ExpressionTool": StepKind.EXPRESSION, "Operation": StepKind.OPERATION}
+    return kinds.get(step.step.embedded_tool.tool["class"], StepKind.TOOL)
+
+
+class RecordedScatter(ReceiveScatterOutput):
+    """What takes the outputs of a scattered step: records the elements that are skipped."""
+
+    def receive_scatter_output(self, index: int, jobout: Any, processStatus: str) -> None:  # noqa: N803 - the library's name
+        """Take the outputs of one element."""
+        if processStatus == "skipped" and not jobout:
+            self._skip(index)
+        super().receive_scatter_output(index, jobout, processStatus)
+
+    def _skip(self, index: int) -> None:
+        whole = innermost_callback(self.output_callback)
+        if isinstance(whole, functools.partial) and isinstance(
+            job := getattr(whole.func, "__self__", None), RecordedWorkflowJob
+        ):
+            job.skip(whole.args[0], (*scatter_index(self.output_callback), index))
