@@ -172,9 +172,10 @@ def _failure(steps: list[StepRecord]) -> list[str]:
 def _file_node(group: FileGroup, folded: Folded, *, is_used: bool) -> Node:
     first, several = group.files[0], len(group.files) > 1
     is_directory = all(file.kind is FileKind.DIRECTORY for file in group.files)
-    is_input, outputs = first.step is None and group.maker is None, ", ".join(group.output_ports)
-    place = "input" if is_input else "output" if outputs else ""
-    ports = f"{group.port} · also output {outputs}" if is_input and outputs else group.port if is_input else outputs
+    outputs = ", ".join(group.output_ports)
+    is_input = first.step is None and group.maker is None and not group.of_document
+    place = "document" if group.of_document else "input" if is_input else "output" if outputs else ""
+    ports = f"{group.port} · also output {outputs}" if is_input and outputs else outputs or group.port
     title = labels.pattern([file.basename for file in group.files]) if several else first.basename
     word = ("directories" if is_directory else "files") if several else ""
     parts = [
@@ -182,7 +183,7 @@ def _file_node(group: FileGroup, folded: Folded, *, is_used: bool) -> Node:
         labels.name(title + ("/" if is_directory else ""), suffix=f"{labels.times(len(group.files))} {word}".strip()),
         labels.detail(_file_detail(group, folded)),
     ]
-    kind = (f"{place} directory" if place else "directory") if is_directory else place or "file"
+    kind = (f"{place} directory" if place in {"input", "output"} else "directory") if is_directory else place or "file"
     frame = folded.frame_of.get(group.maker) if group.maker and not place else None
     return Node(labels.lines(parts), kind, frame, _rank(place, is_used=is_used), several)
 

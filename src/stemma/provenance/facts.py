@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stemma.provenance import names
 from stemma.provenance.vocabulary import QName
-from stemma.records import Occurrence, RunRecord, StepDefinition, StepRecord
+from stemma.records import Json, Occurrence, RunRecord, StepDefinition, StepRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,8 @@ class RunFacts:
     run: RunRecord
     steps: dict[UUID, StepRecord]
     occurrences: dict[UUID, Occurrence]
+    inputs: frozenset[UUID]
+    """Occurrences that the run was given. Others that no step made were brought by the document."""
     parents: frozenset[UUID]
     """Occurrences that others belong to."""
     definitions: dict[str, StepDefinition]
@@ -50,6 +52,7 @@ def index(run: RunRecord) -> RunFacts:
         run=run,
         steps={step.uuid: step for step in run.steps},
         occurrences={occurrence.uuid: occurrence for occurrence in run.occurrences},
+        inputs=frozenset(_named_in(run.inputs)),
         parents=frozenset(occurrence.parent for occurrence in run.occurrences if occurrence.parent),
         definitions={step.path: step for step in walk(run.revision.structure.steps)},
         attempts={attempt.number: names.minted(attempt.uuid) if several else whole for attempt in run.attempts},
@@ -69,3 +72,15 @@ def _output_ports(run: RunRecord) -> dict[UUID, tuple[str, ...]]:
     for output in run.run_outputs:
         ports[output.occurrence][output.port] = None
     return {uuid: tuple(found) for uuid, found in ports.items()}
+
+
+def _named_in(value: Json) -> Iterator[UUID]:
+    """The occurrences that an input object consists of."""
+    if isinstance(value, list):
+        for part in value:
+            yield from _named_in(part)
+    elif isinstance(value, dict):
+        if "stemma:occurrence" in value:
+            yield UUID(value["stemma:occurrence"])
+        for part in value.values():
+            yield from _named_in(part)

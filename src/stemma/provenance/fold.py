@@ -49,6 +49,8 @@ class FileGroup:
     port: str
     files: list[Occurrence] = field(default_factory=list)
     output_ports: dict[str, None] = field(default_factory=dict)
+    of_document: bool = False
+    """Whether the workflow itself brought it (a default), rather than who ran it."""
 
 
 @dataclass(slots=True)
@@ -166,7 +168,15 @@ def _add_file(folded: Folded, facts: RunFacts, root: Occurrence) -> str:
     is_end = root.step is None or root.uuid in facts.output_ports
     if not folded.detail.files and not is_end and maker is not None:
         return maker
-    key = f"file {root.uuid}" if folded.detail.elements else f"files of {maker} at {root.port}"
-    group = folded.files.setdefault(key, FileGroup(maker, root.port))
+    of_document = root.step is None and root.uuid not in facts.inputs
+    if folded.detail.elements:
+        key = f"file {root.uuid}"
+    elif of_document:  # each by itself, however often it was used: which script a step ran is what people look for
+        key = f"document {root.basename} {root.content}"
+    else:
+        key = f"files of {maker} at {root.port}"
+    group = folded.files.setdefault(key, FileGroup(maker, root.port, of_document=of_document))
+    if of_document and group.files:
+        return key
     group.files.append(root)
     return key

@@ -40,6 +40,7 @@ _STEP, _FILE = ("#c9d4ff", "#4a5fc1"), ("#fffcc2", "#a89b1c")
 NODES: Final[dict[str, NodeStyle]] = {
     "input": NodeStyle("#fff3a3", "#8a6d00", "input", style="rounded,filled", width=2.0),
     "input directory": NodeStyle("#fff3a3", "#8a6d00", "input directory", shape="folder", width=2.0),
+    "document": NodeStyle("#f3f0e6", "#8f8a73", "brought by the workflow", style="rounded,filled"),
     "step": NodeStyle(*_STEP, "step"),
     "expression": NodeStyle("#e8ecff", "#8d9ad6", "expression"),
     "sub-workflow": NodeStyle(*_STEP, "sub-workflow, closed", width=2.0),

@@ -65,7 +65,7 @@ class CwltoolEngine:
             "cores": self._cores,
             "container_engines": ["docker"] if shutil.which("docker") else [],
         }
-        return EngineDescription(self.name, f"cwltool {version('cwltool')}", capabilities)
+        return EngineDescription(self.name, version("cwltool"), capabilities)
 
     def check(self, revision: RevisionRecord, containers: str) -> list[Finding]:
         """Why it could not run ``revision`` faithfully."""
