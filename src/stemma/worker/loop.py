@@ -109,7 +109,8 @@ class Worker:
             self._forget()
             self._release()
         finally:
-            self._bell.close()
+            bell, self._bell = self._bell, None
+            bell.close()
 
     def _until_next(self, other: float) -> float:
         """Seconds until something is due. A look that ends rings the bell, so those in progress need no timer."""
@@ -156,6 +157,8 @@ class Worker:
         for attended in self.held.values():
             if attended.looking is None and not attended.over and attended.due <= now:
                 attended.looking = pool.submit(self._attend, attended)
+                # After it is done, not at its end: a bell rung before that would find nothing to do, and be forgotten.
+                attended.looking.add_done_callback(self._ring)
 
     def _attend(self, attended: Attended) -> None:
         """One look at one run, in a thread of the pool. Whatever goes wrong with it, the worker goes on."""
@@ -173,6 +176,8 @@ class Worker:
             self._give_up(attended, f"an error inside Stemma; the service's log has it as incident {incident}")
         else:
             self._schedule(attended, progress)
+
+    def _ring(self, _: Future[None]) -> None:
         if self._bell is not None:
             self._bell.ring()
 
