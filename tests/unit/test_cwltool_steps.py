@@ -128,6 +128,14 @@ def test_step_when_run_then_command_streams_and_resources(bench: Bench) -> None:
     assert started.at < ended.at
 
 
+def test_step_when_it_names_its_folder_then_the_record_tells_paths_from_the_run(bench: Bench) -> None:
+    seen = bench.run(bench.shell(), {"script": "pwd; pwd >&2; echo made > made.txt"})
+    ended = seen.ended["tool"]
+    for told in (ended.stdout_tail, ended.stderr_tail, *seen.started["tool"].command):
+        assert str(bench.engine._runs_folder) not in told
+    assert ended.stdout_tail.startswith("tmp/")
+
+
 def test_step_when_it_takes_much_memory_then_the_peak_of_its_child_is_exact(bench: Bench) -> None:
     script = "python3 -c 'x = bytearray(200_000_000)'; echo made > made.txt"
     ended = bench.run(bench.shell(), {"script": script}).ended["tool"]

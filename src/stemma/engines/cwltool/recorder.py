@@ -65,10 +65,15 @@ class Recorder:
         if self.first_failure is None:
             self.first_failure = reason
 
+    def without_places(self, text: str) -> str:
+        """``text`` with paths told from the run's folder: where that lies is nobody's business."""
+        for place in (f"file://{self.folder.path}/", f"{self.folder.path}/"):
+            text = text.replace(place, "")
+        return text
+
     def tidy(self, message: str) -> str:
         """``message`` on one line, with paths as the document's author knows them."""
-        for place in (f"file://{self.folder.path}/", f"{self.folder.path}/"):
-            message = message.replace(place, "")
+        message = self.without_places(message)
         line = " ".join(_NOISE.sub("", message).split())
         half = _MOST_CHARACTERS // 2
         return line if len(line) <= _MOST_CHARACTERS else f"{line[:half]} … {line[-half:]}"

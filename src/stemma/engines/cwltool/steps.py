@@ -75,7 +75,7 @@ class StepExecution:
             at=clock.now(),
             parent=self.place.parent,
             scatter_index=self.place.scatter_index,
-            command=command,
+            command=tuple(map(self.recorder.without_places, command)),
             image=image,
             image_digest=image_digest,
             literals=self._literals,
@@ -106,7 +106,7 @@ class StepExecution:
         if not self._has_begun:
             self.begin()
         state = _STATES.get(status, StepState.FAILED)
-        tails = {name: _tail(path) for name, path in self.streams.items()}
+        tails = {name: self._told(path) for name, path in self.streams.items()}
         if state is StepState.FAILED:
             self._explain(tails.get("stderr"))
         self.recorder.step_ends(self._ended(state, tails))
@@ -130,6 +130,10 @@ class StepExecution:
             stderr_tail=tails.get("stderr"),
             error=self.error if state is StepState.FAILED else None,
         )
+
+    def _told(self, stream: Path) -> str | None:
+        tail = _tail(stream)
+        return None if tail is None else self.recorder.without_places(tail)
 
     def _explain(self, stderr: str | None) -> None:
         if self.error is None:
