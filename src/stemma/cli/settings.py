@@ -1,0 +1,44 @@
+"""The settings of the command line: those of the installation, and where to find a service and who asks it."""
+
+from functools import cache
+
+from pydantic import SecretStr
+
+from stemma.errors import StemmaError
+from stemma.settings import Settings
+
+
+class SettingsUnfit(StemmaError):
+    """A setting has a value that it cannot have."""
+
+    code, exit_code = "settings-unfit", 78
+
+
+class CommandLineSettings(Settings):
+    """How the commands that ask a service do it."""
+
+    url: str | None = None
+    """The service that the command line asks. Unset: the one of ``stemma login``, else the one that ``stemma serve``
+    runs on this data folder, else none: the work is done here."""
+
+    username: str | None = None
+    """Who asks. Unset: whoever logged in; ``user_1`` where no service is configured."""
+
+    password: SecretStr | None = None
+    """The password of ``STEMMA_USERNAME``, for scripts; people use ``stemma login``."""
+
+
+@cache
+def settings() -> CommandLineSettings:
+    """The settings of this process, made once.
+
+    Raises:
+        SettingsUnfit: one is not what it must be.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415 - needed together with the class above
+
+    try:
+        return CommandLineSettings()
+    except ValidationError as error:
+        told = "; ".join(f"STEMMA_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+        raise SettingsUnfit(told) from error

@@ -1,0 +1,72 @@
+"""The way in for programs."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from stemma.client.connection import Connection
+from stemma.client.provenance import Provenance
+from stemma.client.runs import Runs
+from stemma.client.tokens import Tokens
+from stemma.client.workflows import Workflows
+
+
+class Client:
+    """A service at ``base_url``, asked with ``tokens``. A context manager that hangs up at its end.
+
+    Refusals are raised as the classes of ``stemma.errors``. One thread at a time may use it. A service that goes away
+    while a run is watched is waited for, ``patience_seconds`` at most.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        tokens: Tokens | None = None,
+        *,
+        timeout_seconds: float = 60.0,
+        patience_seconds: float = 120.0,
+    ) -> None:
+        self._connection = Connection(base_url, tokens, timeout_seconds)
+        self.workflows = Workflows(self._connection)
+        self.runs = Runs(self._connection, patience_seconds)
+        self.provenance = Provenance(self._connection)
+
+    @property
+    def url(self) -> str:
+        """Where the service is."""
+        return self._connection.url
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()
+
+    def whoami(self) -> Any:
+        """Who the service takes us for: name, groups, roles.
+
+        Raises:
+            NotAuthenticated: the token does not hold.
+        """
+        return self._connection.get("/whoami")
+
+    def health(self) -> Any:
+        """Whether anybody is there.
+
+        Raises:
+            ServiceUnreachable: nobody is.
+        """
+        return self._connection.get("/healthz")
+
+    def readiness(self) -> Any:
+        """Each part of the service and whether it answers.
+
+        Raises:
+            Unavailable: one does not.
+        """
+        return self._connection.get("/readyz")
