@@ -19,13 +19,14 @@ define install
 	@test -n "$(PYTHON)" || { echo "Stemma needs Python 3.11 or newer; none was found" >&2; exit 1; }
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python "$(PYTHON)" $(VENV) && \
-		uv pip install --quiet --python $(BIN)/python --no-deps -r $(1) && \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -r $(1) && \
 		uv pip install --quiet --python $(BIN)/python --no-deps --editable .; \
 	else \
 		"$(PYTHON)" -m venv $(VENV) && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(1) && \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .; \
 	fi
+	@$(BIN)/python -m compileall -q src  # every start of a process would compile it anew where that is not kept
 	@touch $@
 endef
 
@@ -64,7 +65,7 @@ bench: $(VENV)/.installed ## Measure against plain cwltool, side by side
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 .PHONY: docs
-docs: $(VENV)/.installed ## Regenerate .env.example, docs/cli.md and db/schema.sql
+docs: $(VENV)/.installed ## Regenerate .env.example and docs/cli.md
 	@$(BIN)/python docs/generate.py
 
 .PHONY: lock
