@@ -14,6 +14,7 @@ import contextlib
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 import struct
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -30,6 +31,9 @@ import orjson
 from stemma.records import Json
 
 _LENGTH = struct.Struct("!I")
+_OVER = object()
+_IDLE_SECONDS = 2.0
+"""How long no request comes before what is less likely to be needed is prepared."""
 _PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "DOCKER_HOST", "USER")
 """What of our environment the server may see: nothing in it is a secret."""
 
@@ -97,7 +101,9 @@ class Channel:
 class ForkServer:
     """Starts the server on first use, and anew when it has died. Safe to use from several threads.
 
-    ``target`` is ``module:function``; the function is called in the child with its end of the channel.
+    ``target`` is ``module:function``; the function is called in the child with its end of the channel. Where the
+    module has a generator ``preload``, its first step is done before the first fork, and the others as soon as no
+    request waits.
     ``detached`` children lead a session (and so a process group) of their own.
     """
 
@@ -177,8 +183,10 @@ class ForkServer:
         return ours
 
 
-def _serve(control: socket.socket, serve_one: Callable[[Channel], None], *, detached: bool) -> None:
-    """Fork a child for each channel that comes, until the client is gone."""
+def _serve(
+    control: socket.socket, serve_one: Callable[[Channel], None], preparing: Iterator[None], *, detached: bool
+) -> None:
+    """Fork a child for each channel that comes, until the client is gone; go on preparing while none does."""
 
     def reap(*_: object) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -186,8 +194,11 @@ def _serve(control: socket.socket, serve_one: Callable[[Channel], None], *, deta
                 pass
 
     signal.signal(signal.SIGCHLD, reap)
-    gc.freeze()
+    is_prepared = False
     while True:
+        while not is_prepared and not select.select([control], [], [], _IDLE_SECONDS)[0]:
+            is_prepared = next(preparing, _OVER) is _OVER
+            gc.freeze()
         byte, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not byte:
             return
@@ -226,12 +237,13 @@ def main() -> None:
     arguments = parser.parse_args()
     module, _, function = arguments.target.partition(":")
     loaded = importlib.import_module(module)
-    preload = getattr(loaded, "preload", None)
-    if preload is not None:
-        preload()
+    preparing: Iterator[None] = iter(getattr(loaded, "preload", tuple)())
+    next(preparing, None)  # what the first request will most likely need
+    gc.freeze()
     control = socket.socket(fileno=arguments.control)
     control.setblocking(True)  # noqa: FBT003 - the library's own signature
-    _serve(control, getattr(loaded, function), detached=arguments.detached)
+    _serve(control, getattr(loaded, function), preparing, detached=arguments.detached)
+    os._exit(0)  # nothing is left to be tidied up, and doing so would keep the client waiting
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from stemma.cli.lifeline import end_when_closed
-from stemma.cli.preparation import prepare
 from stemma.errors import StemmaError
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ def _serve(listening: socket.socket) -> int:
     from stemma.settings import Settings  # noqa: PLC0415 - the lifeline is watched first
 
     settings = Settings()
-    prepare(settings)
-    from stemma.lifecycle.installation import open_installation  # noqa: PLC0415 - loaded when the data folder is fit
+    from stemma.lifecycle.installation import open_installation  # noqa: PLC0415 - see above
 
     installation = open_installation(settings)
     try:
@@ -84,4 +82,5 @@ def _run_to_the_end(work: Callable[[], None]) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(main(sys.argv[1:]))
+    ended = main(sys.argv[1:])
+    os._exit(ended)  # all is closed; taking the interpreter down in order would keep the command waiting

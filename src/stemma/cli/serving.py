@@ -18,7 +18,7 @@ from typing import Final
 from stemma.api.server import bind, run_api
 from stemma.cli.announcement import announce, announced, withdraw
 from stemma.cli.console import say
-from stemma.cli.preparation import prepare
+from stemma.database.preparation import prepare
 from stemma.errors import Unavailable
 from stemma.lifecycle.installation import open_installation
 from stemma.settings import Settings

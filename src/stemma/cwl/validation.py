@@ -7,6 +7,7 @@ answers twice (that it has begun, and what it found), and ends.
 import os
 import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -32,12 +33,13 @@ $graph:
 """
 
 
-def preload() -> None:
-    """Import cwltool and build its schemas, so that the children begin with them."""
+def preload() -> Iterator[None]:
+    """Build cwltool's schemas, so that the children begin with them: the newest version's first."""
     silence()
     os.chdir("/")  # so that no place that is named relative to here says where the service runs
-    for version in VERSIONS:
+    for version in sorted(VERSIONS, reverse=True):
         check(Bundle({"main.cwl": _SAMPLE.format(version=version).encode()}, "main.cwl"), len(_SAMPLE) * 2)
+        yield
 
 
 def serve(channel: Channel) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from stemma import clock
 from stemma.cwl.helper import Validator
-from stemma.database import schema
 from stemma.database.connection import Database
+from stemma.database.preparation import prepare
 from stemma.engines.cwltool.engine import CwltoolEngine
 from stemma.engines.registry import EngineRegistry
 from stemma.settings import Settings
@@ -41,11 +41,8 @@ def open_installation(settings: Settings) -> Installation:
         SchemaUnfit: the database has another schema than this version works with.
         DatabaseUnavailable: it does not answer.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
+    prepare(settings)
     database = Database(settings.effective_database_url)
-    if database.is_sqlite and schema.found_revision(database) != schema.HEAD:
-        schema.upgrade(database)
-    schema.check(database)
     store = ContentStore(settings.store_folder)
 
     def cwltool() -> CwltoolEngine:

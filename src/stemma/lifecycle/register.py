@@ -11,7 +11,7 @@ from stemma.cwl.bundle import Bundle
 from stemma.database.queries import contents, people, workflows
 from stemma.database.queries.workflows import NewRevision
 from stemma.database.tables.workflows import NAME_LENGTH, VERSION_LENGTH
-from stemma.errors import Finding, InvalidRequest
+from stemma.errors import DuplicateWorkflow, Finding, InvalidRequest
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.validate import Upload, Validated, validate
 from stemma.records import BundleFile, Content, WorkflowRecord
@@ -52,6 +52,9 @@ def register(
     """
     owner = principal.group_for_writing(group)
     check_name(name, version)
+    with installation.database.reading() as session:  # said at once, rather than after a check that may take seconds
+        if workflows.exists(session, group=owner, name=name, version=version):
+            raise DuplicateWorkflow(name, version)
     validated = validate(installation, spec, inputs, main=main)
     new = _stored(installation.store, validated)
 

@@ -163,7 +163,7 @@ def _end_steps(session: Session, facts: Sequence[StepEnded]) -> dict[UUID, str]:
     rows = [{"key": fact.uuid} | {f"new_{name}": value for name, value in _ending(fact).items()} for fact in facts]
     session.connection().execute(statement, rows)
     query = select(col(StepRow.uuid), col(StepRow.step_key)).where(col(StepRow.uuid).in_([f.uuid for f in facts]))
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def _usage(run_id: int, usage: Usage) -> dict[str, Any]:

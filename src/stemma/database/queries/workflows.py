@@ -103,6 +103,17 @@ def get(session: Session, workflow_id: int, groups: Collection[str]) -> Workflow
     return _record(row)
 
 
+def exists(session: Session, *, group: str, name: str, version: str) -> bool:
+    """Whether the group has an entry of this name and version now."""
+    query = select(col(WorkflowRow.id)).where(
+        col(WorkflowRow.group_name) == group,
+        col(WorkflowRow.name) == name,
+        col(WorkflowRow.version) == version,
+        col(WorkflowRow.live) == 1,
+    )
+    return session.execute(query).first() is not None
+
+
 def add(session: Session, *, group: str, name: str, version: str, by: Person, now: datetime) -> int:
     """Make an entry without revisions yet, and return its id.
 

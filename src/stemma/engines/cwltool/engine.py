@@ -58,6 +58,10 @@ class CwltoolEngine:
         self._container_engine: dict[str, str] | None = None
         self._probed_at: float | None = None
 
+    def start(self) -> None:
+        """Start the parent of the run processes now rather than at the first run; returns before it is ready."""
+        self._fork_server.start()
+
     def describe(self) -> EngineDescription:
         """Its version, and what it could do here."""
         capabilities = {

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -39,12 +40,13 @@ _PR_SET_CHILD_SUBREAPER = 36
 _node_version: str | None = None
 
 
-def preload() -> None:
-    """Load, in the parent, what every run needs."""
+def preload() -> Iterator[None]:
+    """Load, in the parent, what every run needs: the schema of the newest version first."""
     global _node_version
-    for version in _VERSIONS:
-        get_schema(version)
     _, _node_version = run.known_node()
+    for version in sorted(_VERSIONS, reverse=True):
+        get_schema(version)
+        yield
 
 
 def serve(channel: Channel) -> None:
