@@ -166,8 +166,10 @@ class _Maker:
         location, path = value.get("location"), value.get("path")
         if isinstance(location, str) and not _ELSEWHERE.match(location):
             return self.base / _path_of(location)
-        if location is None and isinstance(path, str) and not _ELSEWHERE.match(path):
-            return self.base / (_path_of(path) if path.startswith("file://") else path)
+        if location is None and isinstance(path, str):
+            named = self.base / (_path_of(path) if path.startswith("file://") else path)
+            # A name may look like an address, as "A0:" does; a file that is there is what was meant.
+            return named if named.exists() or not _ELSEWHERE.match(path) else None
         return None
 
     def _beside(self, path: Path, pattern: str) -> Path | None:

@@ -23,7 +23,7 @@ class Spec:
 
     @property
     def stem(self) -> str:
-        """The name that it goes by when none is given: its file's, or its folder's where that says no more than main."""
+        """The name that it goes by when none is given: its file's, or its folder's where that is ``main``."""
         folder = self.path.resolve().parent.name
         return folder if self.path.stem == "main" and folder else self.path.stem
 
