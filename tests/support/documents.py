@@ -49,6 +49,18 @@ outputs:
   lines: {type: stdout}
 """
 
+LOUD = b"""
+cwlVersion: v1.2
+class: CommandLineTool
+requirements: {ShellCommandRequirement: {}}
+arguments:
+  - shellQuote: false
+    valueFrom: "for i in 1 2 3 4 5; do echo line $i; echo oops $i >&2; sleep $(inputs.pause); done; printf unfinished"
+inputs:
+  pause: {type: float}
+outputs: []
+"""
+
 FAILING = b"""
 cwlVersion: v1.2
 class: CommandLineTool

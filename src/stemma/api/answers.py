@@ -1,0 +1,95 @@
+"""Answers: JSON in its envelope, and files with headers that hold for any name."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from fastapi import Request
+from fastapi.responses import FileResponse, Response
+
+from stemma.api.schemas.envelope import Envelope
+from stemma.auth.principal import Principal
+from stemma.errors import ContentMissing
+from stemma.store.content import ContentStore
+
+OCTETS: Final = "application/octet-stream"
+HARMLESS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox",
+    "Cache-Control": "private, no-cache",
+}
+"""For what a browser may show: it runs nothing and fetches nothing. Kept by the browser alone, and asked for anew."""
+
+_QUOTED_TROUBLE: Final = re.compile(r'[\\"%]')
+_NO_NAME: Final = "file"
+
+
+def answer(data: Any, message: str, *, status: int = 200) -> Response:
+    """``data``, a model or several, in its envelope."""
+    envelope = Envelope[Any](code=status, message=message, data=data)
+    return Response(envelope.model_dump_json(), status, media_type="application/json")
+
+
+def listed(principal: Principal, count: int, what: str) -> str:
+    """The message of a list; to somebody in no group, why it is empty."""
+    if not principal.groups:
+        return "you are in no group, so there is nothing for you to see; ask for membership in one"
+    return f"{count} {what}"
+
+
+def disposition(name: str, kind: str = "attachment") -> str:
+    """A Content-Disposition (RFC 6266) that gives ``name`` to a download, whatever is in it."""
+    shown = "".join("_" if _is_unseen(sign) else sign for sign in name).replace("/", "_").strip() or _NO_NAME
+    plain = unicodedata.normalize("NFKD", shown).encode("ascii", "ignore").decode() or _NO_NAME
+    quoted = _QUOTED_TROUBLE.sub("_", plain)
+    if quoted == shown:
+        return f'{kind}; filename="{shown}"'
+    return f"{kind}; filename=\"{quoted}\"; filename*=UTF-8''{quote(shown, safe='')}"
+
+
+def _is_unseen(sign: str) -> bool:
+    return unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"}
+
+
+def stored_file(request: Request, store: ContentStore, sha256: str, name: str, *, media_type: str = OCTETS) -> Response:
+    """The content of this digest as a download; only a word where the caller has them already, parts where it asks.
+
+    Raises:
+        ContentMissing: the store does not hold them.
+    """
+    tag = f'"{sha256}"'
+    headers = {**HARMLESS, "ETag": tag, "Content-Disposition": disposition(name)}
+    if _has_already(request, tag):
+        return Response(status_code=304, headers={"ETag": tag, "Cache-Control": HARMLESS["Cache-Control"]})
+    path = store.path(sha256)
+    if not path.is_file():
+        raise ContentMissing(sha256)
+    return FileResponse(path, headers=headers, media_type=media_type)
+
+
+def _has_already(request: Request, tag: str) -> bool:
+    """Whether ``If-None-Match`` names ``tag`` (RFC 9110 §13.1.2: compared weakly)."""
+    given = request.headers.get("if-none-match")
+    if given is None:
+        return False
+    names = {name.strip().removeprefix("W/") for name in given.split(",")}
+    return "*" in names or tag in names
+
+
+def file_response(
+    body: bytes | str, media_type: str, name: str, *, inline: bool = False, headers: Mapping[str, str] | None = None
+) -> Response:
+    """``body`` as a download called ``name``, or to be shown where ``inline``."""
+    kind = "inline" if inline else "attachment"
+    sent = {**HARMLESS, "Content-Disposition": disposition(name, kind), **(headers or {})}
+    return Response(body, media_type=media_type, headers=sent)
+
+
+def file_answers(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """How a successful download is documented."""
+    return {200: {"description": "the file", "content": _contents(media_types)}}
+
+
+def _contents(media_types: Collection[str]) -> dict[str, Any]:
+    return {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in media_types}

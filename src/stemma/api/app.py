@@ -1,0 +1,96 @@
+"""The HTTP service: every route, behind one login, one policy and one shape of answer."""
+
+from typing import Any, Final
+
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+import stemma
+from stemma.api import error_responses
+from stemma.api.dependencies import Service
+from stemma.api.metrics import Metrics
+from stemma.api.middleware import BodyLimit, Guard, KnownHosts
+from stemma.api.routes import documentation, execution, following, login, provenance, registry, results, service
+from stemma.auth.local_issuer import LocalIssuer
+from stemma.auth.tokens import Verifier
+from stemma.lifecycle.installation import Installation
+from stemma.settings import MIB, Settings
+
+_FORM_BYTES: Final = MIB
+"""What the other fields of a form may take beside its files."""
+_SMALL_BYTES: Final = 64 * 1024
+"""The largest body where no document is expected."""
+_VERIFYING_THREADS: Final = 4
+_LOOKING_THREADS: Final = 8
+_ROUTERS: Final = (
+    registry.router,
+    following.router,
+    results.router,
+    execution.router,
+    provenance.router,
+    service.router,
+    login.router,
+    documentation.router,
+)
+_TAGS: Final = [
+    {"name": "registry", "description": "CWL workflows, by name and version, with every revision they had."},
+    {"name": "execution", "description": "Runs of registered workflows: their steps, files, logs and events."},
+    {"name": "provenance", "description": "What made what: drawn, exported, and frozen."},
+    {"name": "service", "description": "The service itself."},
+    {"name": "login", "description": "Tokens of an installation without Keycloak."},
+]
+_DESCRIPTION: Final = """A registry of CWL workflows that knows where every result came from.
+
+Log in with *Authorize*. Every JSON answer has the same envelope: `success`, `code`, `message`, `data`, `error_code`."""
+
+
+def create_app(installation: Installation) -> FastAPI:
+    """The service on ``installation``, with the local issuer. The caller closes the installation at the end."""
+    settings = installation.settings
+    app = FastAPI(
+        title="Stemma",
+        version=stemma.__version__,
+        description=_DESCRIPTION,
+        openapi_url=None,  # served by our own route, beside Swagger
+        docs_url=None,
+        redoc_url=None,
+        openapi_tags=_TAGS,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+        form_limits={"max_part_size": settings.max_document_bytes},
+    )
+    issuer = LocalIssuer(settings)
+    metrics = Metrics()
+    app.state.issuer = issuer
+    app.state.metrics = metrics
+    serving = Service(
+        installation,
+        Verifier(issuer, issuer=issuer.url),
+        verifying=CapacityLimiter(_VERIFYING_THREADS),
+        looking=CapacityLimiter(_LOOKING_THREADS),
+    )
+    app.state.service = serving
+    for router in _ROUTERS:
+        app.include_router(router)
+    error_responses.install(app)
+    # The last that is added is the first that a request meets.
+    app.add_middleware(BodyLimit, limits=_body_limits(settings), otherwise=_SMALL_BYTES, service=serving)
+    app.add_middleware(KnownHosts)
+    app.add_middleware(Guard, metrics=metrics)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """``tag-name``: what a generated client calls its methods."""
+    tag: Any = route.tags[0] if route.tags else "page"
+    return f"{tag}-{route.name}"
+
+
+def _body_limits(settings: Settings) -> dict[str, int]:
+    """How large a request may be, by how its path begins."""
+    documents = settings.max_bundle_bytes + settings.max_document_bytes + _FORM_BYTES
+    return {
+        "/workflow_registry/": documents,
+        "/workflow_execution/execute/": settings.max_upload_bytes + settings.max_document_bytes + _FORM_BYTES,
+    }

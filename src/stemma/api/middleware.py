@@ -1,0 +1,141 @@
+"""What every request passes, outside of the routes. Plain ASGI: a request costs a function call each."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from stemma.api.dependencies import Service, principal_of
+from stemma.api.error_responses import error_answer, incident, refusal
+from stemma.api.metrics import Metrics
+from stemma.auth.local_issuer import is_loopback
+from stemma.errors import StemmaError, TooLarge
+
+_ALWAYS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+_MISDIRECTED: Final = 421
+_LONGEST_LENGTH: Final = 18
+"""Digits of a length that any disk could hold."""
+
+
+class Guard:
+    """Slashes, headers, figures, and a decent answer whatever breaks. The outermost of ours."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 0
+
+        async def send_noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in _ALWAYS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        _without_slash(scope)
+        try:
+            await self._app(scope, receive, send_noting)
+        except Exception as error:
+            if status:  # an answer is on its way, and cannot be taken back: break it off, so that it is seen
+                raise
+            await error_answer(500, incident(error))(scope, receive, send_noting)
+        finally:
+            self._metrics.note(scope, status, time.perf_counter() - began)
+
+
+def _without_slash(scope: Scope) -> None:
+    """Paths answer with and without a slash at the end."""
+    path: str = scope["path"]
+    if len(path) > 1 and path.endswith("/"):
+        scope["path"] = path.rstrip("/") or "/"
+
+
+class KnownHosts:
+    """Refuses requests to names that are not this machine.
+
+    A page anywhere can let its own name lead here (DNS rebinding) and would then speak for whoever opened it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and not is_loopback(_hostname(Headers(scope=scope).get("host", ""))):
+            message = "this service with its local login answers at localhost alone"
+            await error_answer(_MISDIRECTED, message)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _hostname(host: str) -> str:
+    """``host`` without its port."""
+    if host.startswith("["):
+        address, closing, _ = host[1:].partition("]")
+        return address if closing else ""
+    return host.partition(":")[0]
+
+
+class BodyLimit:
+    """Ends a request whose body is over the limit of its path, before or while it is read.
+
+    Where large bodies are taken, the token is looked at first: forms are read before any route is asked.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Mapping[str, int], otherwise: int, service: Service) -> None:
+        self._app = app
+        self._limits = limits
+        self._otherwise = otherwise
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
+            await self._app(scope, receive, send)
+            return
+        large = next((limit for start, limit in self._limits.items() if scope["path"].startswith(start)), None)
+        try:
+            if large is not None:
+                await principal_of(self._service, Headers(scope=scope).get("authorization"))
+            limit = self._otherwise if large is None else large
+            _check_announced(Headers(scope=scope).get("content-length", "0"), limit)
+        except StemmaError as error:
+            await refusal(error)(scope, receive, send)
+            return
+        await self._app(scope, _counting(receive, limit), send)
+
+
+def _check_announced(length: str, limit: int) -> None:
+    if length.isdecimal() and (len(length) > _LONGEST_LENGTH or int(length) > limit):
+        raise TooLarge("the request", limit)
+
+
+def _counting(receive: Receive, limit: int) -> Callable[[], Any]:
+    read = 0
+
+    async def receive_counting() -> Message:
+        nonlocal read
+        message = await receive()
+        if message["type"] == "http.request":
+            read += len(message.get("body", b""))
+            if read > limit:  # an HTTPException, since the framework turns any other error of a body into 400
+                raise HTTPException(413, str(TooLarge("the request", limit)))
+        return message
+
+    return receive_counting

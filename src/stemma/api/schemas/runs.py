@@ -1,0 +1,230 @@
+"""Executions, as the API shows them."""
+
+import shlex
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+
+from stemma.api.schemas.envelope import Answer
+from stemma.lifecycle.outputs import OCCURRENCE
+from stemma.records import Json, RunEvent, RunSummary, StepRecord
+
+_BYTES_IN_MB = 1_000_000
+
+
+class SubmittedShown(Answer):
+    """An execution that was just asked for."""
+
+    execution_id: int = Field(examples=[12])
+    reana_id: str | None = Field(description="The engine's own id of it; null while it has none yet.")
+    reana_name: str = Field(examples=["rain:1-0"])
+    reana_run_number: int | None = Field(examples=[1])
+    status: str = Field(examples=["queued"])
+
+    @classmethod
+    def of(cls, run: RunSummary) -> "SubmittedShown":
+        """What is shown of ``run``."""
+        return cls(
+            execution_id=run.id,
+            reana_id=run.reference,
+            reana_name=run.name,
+            reana_run_number=run.number,
+            status=run.state.value,
+        )
+
+
+class RunShown(SubmittedShown):
+    """An execution."""
+
+    registry_id: int = Field(examples=[7])
+    revision: int = Field(description="The revision that it ran.")
+    group: str
+    engine: str = Field(examples=["cwltool"])
+    start_time: datetime | None
+    end_time: datetime | None
+    submitted_at: datetime
+    submitted_by: str = Field(examples=["user_1"])
+    attempt: int = Field(description="How often it has been given to its engine.")
+    reason: str | None = Field(description="Why it failed or was stopped.")
+    captured: bool = Field(description="Whether its provenance was captured.")
+    uuid: str
+
+    @classmethod
+    def of(cls, run: RunSummary) -> "RunShown":
+        """What is shown of ``run``."""
+        return cls(**_shown(run))
+
+
+def _shown(run: RunSummary) -> dict[str, Any]:
+    return dict(SubmittedShown.of(run)) | {
+        "registry_id": run.workflow_id,
+        "revision": run.revision_number,
+        "group": run.group,
+        "engine": run.engine,
+        "start_time": run.started_at,
+        "end_time": run.ended_at,
+        "submitted_at": run.submitted_at,
+        "submitted_by": run.submitted_by.username,
+        "attempt": run.attempt,
+        "reason": run.reason,
+        "captured": run.captured_at is not None,
+        "uuid": str(run.uuid),
+    }
+
+
+class ResourceUsage(Answer):
+    """What a step used; null where it was not measured."""
+
+    cpu_time_seconds: float | None
+    memory_peak_mb: float | None = Field(description="In millions of bytes.")
+    disk_read_bytes: int | None
+    disk_write_bytes: int | None
+
+
+class StepRunShown(Answer):
+    """One execution of a step."""
+
+    step_id: str = Field(description="Its UUID.")
+    name: str = Field(examples=["summarise"])
+    key: str = Field(examples=["by_year[2]/summarise"], description="Unique in an attempt.")
+    path: str = Field(examples=["by_year/summarise"], description="The step of the document.")
+    kind: str = Field(examples=["tool"])
+    status: str = Field(examples=["finished"])
+    start_time: datetime
+    end_time: datetime | None
+    exit_code: int | None
+    command: str | None = Field(description="As it was run, in the form of a shell; null where there was none.")
+    error_message: str | None
+    resource_usage: ResourceUsage
+    backend_job_id: str | None
+    attempt: int
+    parent: str | None = Field(description="The step of the sub-workflow that it belongs to.")
+    scatter_index: list[int]
+    image: str | None
+    image_digest: str | None
+    stdout_tail: str | None
+    stderr_tail: str | None
+
+    @classmethod
+    def of(cls, step: StepRecord) -> "StepRunShown":
+        """What is shown of ``step``."""
+        return cls(
+            step_id=str(step.uuid),
+            name=step.name,
+            key=step.key,
+            path=step.path,
+            kind=step.kind.value,
+            status=step.state.value,
+            start_time=step.started_at,
+            end_time=step.ended_at,
+            exit_code=step.exit_code,
+            command=_command_line(step.command),
+            error_message=step.error,
+            resource_usage=_usage(step),
+            backend_job_id=step.backend_job_id,
+            attempt=step.attempt,
+            parent=str(step.parent) if step.parent else None,
+            scatter_index=list(step.scatter_index),
+            image=step.image,
+            image_digest=step.image_digest,
+            stdout_tail=step.stdout_tail,
+            stderr_tail=step.stderr_tail,
+        )
+
+
+def _command_line(command: tuple[str, ...]) -> str | None:
+    return shlex.join(command) if command else None
+
+
+def _usage(step: StepRecord) -> ResourceUsage:
+    peak = step.memory_peak_bytes
+    return ResourceUsage(
+        cpu_time_seconds=step.cpu_seconds,
+        memory_peak_mb=None if peak is None else peak / _BYTES_IN_MB,
+        disk_read_bytes=step.disk_read_bytes,
+        disk_write_bytes=step.disk_write_bytes,
+    )
+
+
+class RunDetails(RunShown):
+    """An execution with its steps, inputs and outputs."""
+
+    steps: list[StepRunShown] = Field(description="Of all attempts, by start.")
+    inputs: dict[str, Any] = Field(
+        description="The input object; each File has the ``id`` by which this service knows it."
+    )
+    outputs: dict[str, Any] | None = Field(description="The output object in the same form; null until finished.")
+
+    @classmethod
+    def of_run(
+        cls,
+        run: RunSummary,
+        steps: tuple[StepRecord, ...],
+        inputs: dict[str, Json],
+        outputs: dict[str, Json] | None,
+    ) -> "RunDetails":
+        """What is shown of ``run`` with its steps; the objects are in the form of :func:`numbered`."""
+        return cls(**_shown(run), steps=[StepRunShown.of(step) for step in steps], inputs=inputs, outputs=outputs)
+
+
+def numbered(value: Json, numbers: Mapping[UUID, int]) -> Json:
+    """``value`` with the number of each file in place of its inner identifier."""
+    if isinstance(value, list):
+        return [numbered(element, numbers) for element in value]
+    if not isinstance(value, dict):
+        return value
+    shown = {key: numbered(element, numbers) for key, element in value.items() if key != OCCURRENCE}
+    if OCCURRENCE in value:
+        shown["id"] = numbers.get(UUID(value[OCCURRENCE]))
+    return shown
+
+
+class EventShown(Answer):
+    """A change of state of a run, or of one of its steps."""
+
+    id: int
+    at: datetime
+    status: str
+    step_id: str | None = Field(description="Null when the run itself changed.")
+    step_key: str | None
+    message: str | None
+
+    @classmethod
+    def of(cls, event: RunEvent) -> "EventShown":
+        """What is shown of ``event``."""
+        return cls(
+            id=event.id,
+            at=event.at,
+            status=event.state,
+            step_id=str(event.step) if event.step else None,
+            step_key=event.step_key,
+            message=event.message,
+        )
+
+
+class LogShown(Answer):
+    """What a step wrote."""
+
+    step_id: str | None = Field(description="Null for what the run itself wrote.")
+    key: str | None
+    status: str
+    stdout: str
+    stderr: str
+    truncated: bool = Field(description="Whether only the last part is here; ``follow=true`` gives everything.")
+
+
+class LogsShown(Answer):
+    """What a run and its steps wrote."""
+
+    execution_id: int
+    status: str
+    logs: list[LogShown]
+
+
+class DeletedShown(Answer):
+    """The executions that are gone."""
+
+    deleted: list[int]

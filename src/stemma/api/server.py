@@ -1,0 +1,62 @@
+"""The API as a process: a socket, and uvicorn on it.
+
+For development: ``uvicorn --factory stemma.api.server:app``.
+"""
+
+import socket
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from stemma.api.app import create_app
+from stemma.auth.local_issuer import check_exposure
+from stemma.lifecycle.installation import Installation, open_installation
+from stemma.settings import Settings
+
+GRACE_SECONDS: Final = 3
+"""How long open streams may go on after the service was told to end."""
+_BACKLOG: Final = 512
+
+
+def app() -> FastAPI:
+    """The service as the environment sets it up."""
+    settings = Settings()
+    check_exposure(settings)
+    return create_app(open_installation(settings))
+
+
+def bind(settings: Settings) -> socket.socket:
+    """The socket to listen on. Its port is the one that was set, or a free one where that is 0.
+
+    Raises:
+        Exposed: the address is not this machine alone.
+        OSError: the port is taken.
+    """
+    check_exposure(settings)
+    family, kind, protocol, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def run_api(installation: Installation, listening: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT. The helper that checks documents is started at once, so that it is warm."""
+    installation.validator.start()
+    configuration = uvicorn.Config(
+        create_app(installation),
+        access_log=False,
+        lifespan="off",
+        log_config=None,
+        proxy_headers=False,  # who the caller is, no proxy in front says
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ws="none",
+    )
+    uvicorn.Server(configuration).run(sockets=[listening])
