@@ -95,7 +95,8 @@ def _graphviz() -> Part:
     program = shutil.which("dot")
     if program is not None and (said := _said([program, "-V"])) is not None:
         return Part("graphviz", is_there=True, found=said.replace("dot - graphviz version", "dot"), without=without)
-    if importlib.util.find_spec("pygraphviz") is not None:
+    loads = subprocess.run([sys.executable, "-c", "import pygraphviz"], capture_output=True, check=False)
+    if loads.returncode == 0:
         return Part("graphviz", is_there=True, found="from the package pygraphviz", without=without)
     return Part("graphviz", is_there=False, found="none", without=without)
 

@@ -92,7 +92,11 @@ def _complaint(stderr: bytes, returncode: int) -> str:
 
 def main() -> None:
     """Render DOT from standard input with graphviz as the wheel carries it."""
-    from pygraphviz import AGraph  # noqa: PLC0415 - needed in this process alone, and slow to load
+    try:
+        from pygraphviz import AGraph  # noqa: PLC0415 - needed in this process alone, and slow to load
+    except ImportError as error:
+        # The wheel carries graphviz, but not the libraries of the desktop that graphviz in turn is built on.
+        sys.exit(f"install graphviz; the renderer that Stemma brings along lacks a library of the system ({error})")
 
     graph = AGraph(string=sys.stdin.buffer.read().decode("utf-8"))
     sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog="dot"))
