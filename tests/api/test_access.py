@@ -135,7 +135,7 @@ def test_strangers_when_they_name_what_exists_then_see_what_does_not_exist(
             theirs = call(stranger, method, path, operation, number)
             nobodys = call(stranger, method, path, operation, 999_999)
             assert theirs.status_code == nobodys.status_code == 404, (method, path, theirs.text)
-            assert theirs.text.replace(str(number), "N") == nobodys.text.replace("999999", "N")
+            assert re.sub(rf"\b{number}\b", "N", theirs.text) == nobodys.text.replace("999999", "N")
             kept = {"content-type", "stemma-error"}
             assert {k: theirs.headers.get(k) for k in kept} == {k: nobodys.headers.get(k) for k in kept}
             assert_refusal(theirs, 404)

@@ -210,9 +210,8 @@ outputs:
     run = served.run_to_end(user, executed(user, registered(user, served, cat)))
     assert run["status"] == "finished", json.dumps(run, ensure_ascii=False)
     assert user.get(f"/workflow_execution/files/{run['outputs']['text_out']['id']}").content == b"hi\n"
-    lost = user.post(
-        f"/workflow_execution/execute/{registered(user, served, cat.replace(str(number).encode(), b'99999999'))}"
-    )
+    elsewhere = cat.replace(f"{{{{{number}}}}}".encode(), b"{{99999999}}")
+    lost = user.post(f"/workflow_execution/execute/{registered(user, served, elsewhere)}")
     assert lost.status_code == 404
     assert "Invalid entity id in placeholder" in lost.json()["message"]
 
