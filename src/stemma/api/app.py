@@ -8,6 +8,7 @@ from fastapi.routing import APIRoute
 
 import stemma
 from stemma.api import error_responses
+from stemma.api.contract import tidied
 from stemma.api.dependencies import Service
 from stemma.api.metrics import Metrics
 from stemma.api.middleware import BodyLimit, Guard, KnownHosts
@@ -45,10 +46,18 @@ _DESCRIPTION: Final = """A registry of CWL workflows that knows where every resu
 Log in with *Authorize*. Every JSON answer has the same envelope: `success`, `code`, `message`, `data`, `error_code`."""
 
 
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The contract as clients and Swagger should read it."""
+        if self.openapi_schema is None:
+            self.openapi_schema = tidied(super().openapi())
+        return self.openapi_schema
+
+
 def create_app(installation: Installation) -> FastAPI:
     """The service on ``installation``, with the local issuer. The caller closes the installation at the end."""
     settings = installation.settings
-    app = FastAPI(
+    app = _Application(
         title="Stemma",
         version=stemma.__version__,
         description=_DESCRIPTION,

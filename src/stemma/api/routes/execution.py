@@ -5,9 +5,9 @@ import time
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Depends, Form, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from stemma.api import uploads
 from stemma.api.answers import answer, listed
@@ -116,10 +116,12 @@ RevisionQuery = Annotated[
 RevisionForm = Annotated[int | None, Form(alias="revision", ge=1, le=2**31 - 1)]
 NoWait = Annotated[bool, Query(description="Answer at once, without the engine's ids; here or as a form field.")]
 NoWaitForm = Annotated[bool, Form(alias="nowait")]
-InputFile = Annotated[UploadFile | None, Form(description="The input object, as YAML or JSON.")]
+InputFile = Annotated[UploadFile | None, File(description="The input object, as YAML or JSON.")]
 InputsText = Annotated[str | None, Form(description="The input object as JSON, in place of `input_file`.")]
 Files = Annotated[
-    list[UploadFile], Form(description="Files to run with, each under the name that the inputs call it by.")
+    list[UploadFile],
+    BeforeValidator(lambda sent: [one for one in sent if one != ""]),  # what forms send where no file was chosen
+    File(description="Files to run with, each under the name that the inputs call it by."),
 ]
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Form, Query, Request, UploadFile
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import Response
 
 from stemma.api import uploads
@@ -44,9 +44,9 @@ router = APIRouter(prefix="/workflow_registry", tags=["registry"])
 PICTURE_TYPES: Final = {"png": "image/png", "svg": "image/svg+xml"}
 _CWL_TYPES: Final = {"zip": "application/zip", "json": "application/json"}
 
-SpecFile = Annotated[UploadFile, Form(description="CWL, or a zip of a CWL with everything that it refers to.")]
-MaybeSpecFile = Annotated[UploadFile | None, Form(description="The document, where it changes.")]
-InputFile = Annotated[UploadFile | None, Form(description="Inputs to run it with, as YAML or JSON; may be partial.")]
+SpecFile = Annotated[UploadFile, File(description="CWL, or a zip of a CWL with everything that it refers to.")]
+MaybeSpecFile = Annotated[UploadFile | None, File(description="The document, where it changes.")]
+InputFile = Annotated[UploadFile | None, File(description="Inputs to run it with, as YAML or JSON; may be partial.")]
 TextQuery = Annotated[str | None, Query(description="Here or as a form field.")]
 NameForm = Annotated[str | None, Form(alias="name", description="Here or as a query parameter.")]
 VersionForm = Annotated[str | None, Form(alias="version", description="Here or as a query parameter.")]
