@@ -156,9 +156,8 @@ def show(caller: Reader, execution_id: ExecutionId) -> Response:
         run = runs.get(session, execution_id, caller.principal.groups)
         row = queue.run_row(session, execution_id)
         steps = recorded.steps(session, execution_id)
-        named = occurrences_in(row.inputs) or occurrences_in(row.outputs or {})
-        files = recorded.occurrences(session, execution_id) if named else ()
-    numbers = {file.uuid: file.id for file in files if file.id is not None}
+        named = [*occurrences_in(row.inputs), *occurrences_in(row.outputs or {})]
+        numbers = recorded.numbers_of(session, [file.occurrence for file in named])
     details = RunDetails.of_run(run, steps, numbered(row.inputs, numbers), numbered(row.outputs, numbers))
     return answer(details, f"execution {execution_id} is {run.state.value}")
 

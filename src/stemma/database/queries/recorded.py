@@ -1,6 +1,6 @@
 """Reading back what was recorded: steps, files, and whole runs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,9 @@ from stemma.records import (
     Usage,
 )
 from stemma.states import RunState, StepState
+
+_NAMED_AT_A_TIME = 500
+"""How many things one query names: databases bound the length of a list."""
 
 
 def visible_run(session: Session, run_id: int, groups: Collection[str], *, deleted: bool = False) -> RunRecord:
@@ -127,6 +130,18 @@ def occurrences(session: Session, run_id: int) -> tuple[Occurrence, ...]:
     table = OccurrenceRow.__table__  # type: ignore[attr-defined]
     query = select(table).where(table.c.run_id == run_id).order_by(table.c.id)
     return tuple(_occurrence(row) for row in session.execute(query))
+
+
+def numbers_of(session: Session, uuids: Sequence[UUID]) -> dict[UUID, int]:
+    """The numbers of occurrences in this service, by which files are asked for."""
+    table = OccurrenceRow.__table__  # type: ignore[attr-defined]
+    found: dict[UUID, int] = {}
+    for start in range(0, len(uuids), _NAMED_AT_A_TIME):
+        part = uuids[start : start + _NAMED_AT_A_TIME]
+        found |= {
+            row.uuid: row.id for row in session.execute(select(table.c.uuid, table.c.id).where(table.c.uuid.in_(part)))
+        }
+    return found
 
 
 def run_outputs(session: Session, run_id: int) -> tuple[RunOutput, ...]:
