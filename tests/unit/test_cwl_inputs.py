@@ -130,7 +130,6 @@ def test_file_when_it_says_where_it_is_then_that_is_its_source(value, kind, text
         ({"valueFromEntity": "5"}, "{{5}}"),
         ({"location": "a", "path": "a"}, "alone"),
         ({"location": 5}, "text"),
-        ({"contents": "x"}, "basename"),
         ({"contents": "x" * 65537, "basename": "b"}, "upload"),
         ({"location": "a", "basename": "x/y"}, "basename"),
         ({"location": "a", "basename": "é" * 128}, "basename"),

@@ -1,7 +1,7 @@
 """One workflow in one go: registered, run, watched, its outputs fetched, its provenance drawn."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from stemma.cli.access import Access, access
 from stemma.cli.console import error_console, report, say, sized
-from stemma.errors import DuplicateWorkflow, EngineUnsuitable, InvalidDocument, RunEnded, StemmaError
+from stemma.errors import DuplicateWorkflow, EngineUnsuitable, Finding, InvalidDocument, RunEnded, StemmaError
 from stemma.states import RunState
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _UNSUITED_TO_NAMES: Final = re.compile(r"[^\w.-]+")
 _SHOWN_FROM_BYTES: Final = 1_000_000
 """Transfers below are over before anybody could read how far they are."""
 RUN_FAILED: Final = 1
+_JOB_REQUIREMENTS: Final = "cwl:requirements"
 _UNSUPPORTED_RULES: Final = frozenset({"cwl/operation", "cwl/unknown-requirement"})
 """What is wrong with documents that are good CWL for somebody else; CWL runners call them unsupported."""
 
@@ -82,7 +83,7 @@ def make(way: Access, wish: Wish) -> Outcome:
     registered = _register(way.client, spec, wish)
     structure = way.client.workflows.structure(registered.id, revision=registered.revision)["structure"]
     patterns = secondary_patterns(spec.path.read_bytes(), spec.fragment)
-    job = job_of(job_file, parameters, structure["inputs"], patterns)
+    job = job_of(job_file, parameters, structure["inputs"], patterns, drop_unknown=True)
     run = submit_job(way.client, registered.id, job, revision=registered.revision, engine=wish.engine, quiet=wish.quiet)
     ended = _watched(way, run, structure["steps"], quiet=wish.quiet)
     return _gathered(way.client, ended, wish, wish.name or spec.stem)
@@ -100,8 +101,12 @@ def job_of(
     parameters: Sequence[str],
     inputs: Sequence[Mapping[str, Any]],
     patterns: Mapping[str, list[str]],
+    *,
+    drop_unknown: bool = False,
 ) -> "Job":
     """The job of a file and of parameters, which win; the paths of each are seen from where it stands.
+
+    With ``drop_unknown``, what a job file says beyond the workflow's inputs is left out with a word, as CWL runners do.
 
     Raises:
         InvalidInputs, InvalidRequest: they will not do.
@@ -111,8 +116,25 @@ def job_of(
 
     given = parse_parameters(parameters, inputs)
     written = {name: value for name, value in (read_job(job_file) if job_file else {}).items() if name not in given}
+    if drop_unknown:
+        written = _known(written, {str(port["id"]) for port in inputs})
     base = job_file.absolute().parent if job_file else Path.cwd()
     return make_job([(written, base), (given, Path.cwd())], patterns)
+
+
+def _known(written: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """What ``written`` says of inputs that there are.
+
+    Raises:
+        EngineUnsuitable: it asks for what would change the run, and is not supported.
+    """
+    if _JOB_REQUIREMENTS in written:
+        message = f"{_JOB_REQUIREMENTS} in a job file is not supported; state the requirements in the document"
+        raise EngineUnsuitable("cwltool", [Finding(message, "inputs/requirements")])
+    for name in written:
+        if name not in names:
+            say(f"{name}: the workflow has no such input; left out", style="yellow")
+    return {name: value for name, value in written.items() if name in names}
 
 
 def submit_job(

@@ -95,11 +95,9 @@ def problem_of(value: Mapping[str, Json]) -> str | None:
         if not _is_list_of_files(value.get(name, [])):
             return f"{name} takes a list of Files and Directories"
     try:
-        source = _source(value)
+        _source(value)
     except ValueError as error:
         return str(error)
-    if source.kind in {SourceKind.LITERAL, SourceKind.LISTING} and basename is None:
-        return "give it a basename"
     return None
 
 

@@ -89,7 +89,9 @@ def encode(entry: Entry) -> bytes:
         line = {"type": entry.state.value, "at": entry.at, "outputs": entry.outputs, "reason": entry.reason}
     else:
         line = {"type": LINE_TYPES[type(entry)], "fact": entry}
-    return orjson.dumps(line, default=_plain, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z)
+    # Expressions and YAML make objects whose keys are numbers.
+    options = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+    return orjson.dumps(line, default=_plain, option=options)
 
 
 def _plain(value: object) -> Json:
