@@ -28,6 +28,7 @@
         EngineUnreachable
         DatabaseUnavailable
         ValidatorUnavailable
+        StorageFull
       DrawingFailed           500
       ContentDamaged          500   stored bytes do not have their digest
       ContentMissing          500   stored bytes are gone
@@ -338,6 +339,17 @@ class ValidatorUnavailable(Unavailable):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the document could not be checked: {reason}")
         self.reason = reason
+
+
+class StorageFull(Unavailable):
+    """No space is left where contents are kept."""
+
+    code = "storage-full"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the service has no space left to keep files; nothing was changed, try again when there is some"
+        )
 
 
 class DrawingFailed(StemmaError):

@@ -84,9 +84,16 @@ class RealService:
         raise AssertionError(f"execution {run} has not ended: {shown}")
 
     def worker(self) -> psutil.Process:
-        """The worker's process."""
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if "worker" in child.cmdline())
+        """The worker's process, as soon as there is one."""
+        found: list[psutil.Process] = []
+
+        def is_found() -> bool:
+            children = psutil.Process(self.process.pid).children()
+            found.extend(child for child in children if "worker" in child.cmdline())
+            return bool(found)
+
+        wait_until(is_found)
+        return found[0]
 
 
 @contextmanager
@@ -101,7 +108,7 @@ def real_service(folder: Path, **settings: str) -> Iterator[RealService]:
     try:
         wait_until((home / "service.json").exists)
         yield RealService(home, process, json.loads((home / "service.json").read_text())["url"])
-        assert process.poll() is None, (folder / "serve.log").read_text()
+        assert process.poll() in {None, -signal.SIGKILL}, (folder / "serve.log").read_text()
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(40)

@@ -1,6 +1,5 @@
 """Hostile and broken input at a real service: a clear refusal or a run that failed with its reason, and it goes on."""
 
-import errno
 import hashlib
 import json
 import os
@@ -61,16 +60,19 @@ _STOP_SECONDS = 2.0
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
     with real_service(tmp_path_factory.mktemp("bad-input"), STEMMA_EVAL_TIMEOUT_SECONDS="1") as served:
+        worker = served.worker()
         yield served
+        assert served.worker() == worker
+        with served.log_in("user_1") as client:
+            assert served.run(client, TOOL, {"script": "echo > made"})["status"] == "finished"
 
 
 @pytest.fixture
 def client(service: RealService) -> Iterator[httpx.Client]:
-    """Somebody; when all is done, the service still runs what is asked of it, with the same worker."""
+    """Somebody; whatever they do, the worker is not to die of it."""
     worker = service.worker()
     with service.log_in("user_1") as opened:
         yield opened
-        assert service.run(opened, TOOL, {"script": "echo > made"})["status"] == "finished"
     assert service.worker() == worker
 
 
@@ -202,10 +204,14 @@ def test_run_when_the_name_of_a_step_is_strange_then_everything_can_be_made_of_i
         (FILE, "ln -s /etc/passwd made", "outside the run"),
         (DIRECTORY, "mkdir made; ln -s /etc made/inner", "outside the run"),
         (DIRECTORY, "mkdir made; ln -s . made/inner", "no end"),
-        (FILE, "mkfifo made", "neither a file nor a folder"),
+        (DIRECTORY, "mkdir made; mkfifo made/pipe", "neither a file nor a folder"),
         (FILE, "ln -s made made", "not exist"),
         (DIRECTORY, r"mkdir made; echo > made/$(printf 'a\377')", "no text in UTF-8"),
-        (FILE, 'echo \'{"made": {"class": "File", "path": "/etc/passwd"}}\' > cwl.output.json', "outside the run"),
+        (
+            FILE,
+            'echo \'{"made": {"class": "File", "path": "/etc/passwd"}}\' > cwl.output.json',
+            "/etc/passwd must be within",
+        ),
         (TOOL.replace("made*", "../../*"), "true", "leads out"),
         (TOOL, "head -c 50000000 /dev/zero | tr '\\0' e >&2; exit 3", "exit code 3"),
     ],
@@ -242,8 +248,8 @@ def test_run_when_an_expression_is_hostile_then_fails_in_its_first_attempt_with_
 
 
 def test_run_when_it_makes_thousands_of_files_then_all_are_known(service: RealService, client: httpx.Client) -> None:
-    run = service.run(client, DIRECTORY, {"script": "mkdir made; cd made; seq 3000 | split -l 1 -a 4"})
-    assert len(run["outputs"]["made"]["listing"]) == 3000
+    run = service.run(client, DIRECTORY, {"script": "mkdir made; cd made; seq 1500 | split -l 1 -a 4"})
+    assert len(run["outputs"]["made"]["listing"]) == 1500
     _answers_everything(client, run["execution_id"])
 
 
@@ -375,12 +381,11 @@ def test_service_when_the_disk_is_full_then_says_so_and_goes_on(tmp_path: Path) 
 
 
 def _fill(write: Callable[[bytes], int]) -> None:
+    """Write until nothing more goes in."""
     for size in (1 << 16, 1):
-        try:
+        with pytest.raises(OSError, match="No space left"):
             while write(b"x" * size):
                 pass
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
 
 
 def test_run_when_it_takes_longer_than_the_limit_then_fails_and_nothing_is_left(tmp_path: Path, number: str) -> None:
@@ -427,7 +432,7 @@ def test_service_when_killed_in_an_upload_then_the_next_knows_nothing_of_it(tmp_
 def test_stop_when_a_container_does_not_listen_then_it_is_gone_in_two_seconds(
     service: RealService, client: httpx.Client
 ) -> None:
-    if subprocess.run(["docker", "image", "inspect", IMAGE], check=False, capture_output=True).returncode != 0:  # noqa: S607 - as the service finds it
+    if subprocess.run(["docker", "image", "inspect", IMAGE], check=False, capture_output=True).returncode != 0:
         assert not os.environ.get("CI"), f"in CI a container engine with {IMAGE} must answer"  # noqa: TID251 - as said
         pytest.skip(f"no container engine with the image {IMAGE} answers here")
     document = TOOL.replace("requirements: {", f"requirements: {{DockerRequirement: {{dockerPull: '{IMAGE}'}}, ")
@@ -440,5 +445,5 @@ def test_stop_when_a_container_does_not_listen_then_it_is_gone_in_two_seconds(
     client.post(f"/workflow_execution/{run}/stop")
     assert service.until(client, run)["status"] == "stopped"
     assert time.monotonic() - began < _STOP_SECONDS
-    left = subprocess.run(["docker", "ps", "-q", "--no-trunc"], check=True, capture_output=True, text=True)  # noqa: S607 - as above
+    left = subprocess.run(["docker", "ps", "-q", "--no-trunc"], check=True, capture_output=True, text=True)
     assert identifier not in left.stdout

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import MemoryCachingFetcher
 
-from stemma.cwl.nodes import Unreadable, decode
+from stemma.cwl.nodes import Unreadable, decode, with_pairs_joined
 
 ROOT: Final = "file:///stemma-bundle/"
 """No such folder exists: whatever cwltool says of a place holds no path of this machine."""
@@ -46,9 +46,10 @@ class BundleFiles:
             raise ValidationException(f"{url} is not part of the bundle")
         content = self._files[name]
         try:
-            return decode(content if isinstance(content, bytes) else content.read_bytes(), name)
+            text = decode(content if isinstance(content, bytes) else content.read_bytes(), name)
         except Unreadable as error:
             raise ValidationException(str(error)) from error
+        return with_pairs_joined(text)
 
 
 class BundleFetcher(MemoryCachingFetcher):

@@ -5,6 +5,7 @@ placeholders, traps of YAML) and for saying where something is wrong. Reading is
 their depth, and what aliases unfold to are limited while reading, before anything has grown.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ _PLAIN_TAGS: Final = frozenset(_TAG + name for name in ("str", "int", "float", "
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NO_NUMBER: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_PAIR: Final = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
+"""The escapes of a character beyond the first 65536 in JSON, whose backslash is not itself escaped."""
 _WORDS: Final[dict[str, Json]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -344,6 +347,16 @@ def _joined_pairs(written: str) -> str | None:
         return written.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
         return None
+
+
+def with_pairs_joined(text: str) -> str:
+    r"""``text`` of a JSON document with its pairs of escapes (``\ud83d\ude00``) as the characters that they mean.
+
+    YAML's readers, which read JSON for cwltool, take each half for a character. Other text is given back as it is.
+    """
+    if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[")):
+        return text
+    return _PAIR.sub(lambda pair: pair[1] + str(json.loads(f'"{pair[2]}"')), text)
 
 
 def _syntax_finding(error: MarkedYAMLError, file: str | None) -> Finding:

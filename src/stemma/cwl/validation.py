@@ -68,10 +68,15 @@ def check(bundle: Bundle, document_bytes: int) -> Json:
     if loaded.process is None or loaded.findings:
         return _refusal(loaded.findings)
     structure = read_structure(loaded.process, documents.cwl_version, blanked.main_path)
+    try:
+        plain = to_json(structure)
+    except TypeError:  # half of a character
+        message = r"an id, a label or a default is written with escapes such as \ud83d; write the character itself"
+        return _refusal([Finding(message, "yaml/half-character", blanked.main_file, 1, 1)])
     return {
         "findings": [],
         "warnings": [_json(warning) for warning in loaded.warnings[:MAX_FINDINGS]],
-        "structure": to_json(structure),
+        "structure": plain,
         "cwl_version": structure.cwl_version,
         "cwl_class": structure.cwl_class,
         "placeholders": [[one.port, one.kind, one.value, one.file, one.line, one.column] for one in placeholders],

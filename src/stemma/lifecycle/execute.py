@@ -69,11 +69,18 @@ def attend(installation: Installation, worker: str, claim: Claim) -> Progress:
 
 
 def fail(installation: Installation, claim: Claim, reason: str) -> None:
-    """End the run as failed because it cannot go on here.
+    """End the run as failed because it cannot go on here, and what its engine does for it.
 
     Raises:
         LeaseLost: somebody else has it now.
+        Unavailable: the database or the engine does not answer; call again later.
     """
+    with installation.database.reading() as session:
+        row = queue.run_row(session, claim.run_id)
+    if row.fence != claim.fence:
+        raise LeaseLost(claim.run_id)
+    if row.reference is not None:
+        installation.engines.get(row.engine).stop(row.reference)
 
     def write(session: Session) -> None:
         row = queue.run_row(session, claim.run_id)
@@ -190,6 +197,7 @@ def _try_again(
 ) -> Progress:
     """Close the attempt that was lost and open the next."""
     engine.stop(row.reference or "")  # what its process left running
+    engine.release(row.reference or "")  # nobody comes back to it
     now = clock.now()
 
     def write(session: Session) -> None:

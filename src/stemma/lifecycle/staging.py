@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from stemma.errors import ContentMissing
 from stemma.records import Json
 from stemma.store.content import ContentStore
 
@@ -9,7 +10,11 @@ CHECKSUM_PREFIX = "sha256:"
 
 
 def staged_inputs(inputs: dict[str, Json], store: ContentStore) -> dict[str, Json]:
-    """``inputs`` as recorded, with the ``location`` of each File in the store."""
+    """``inputs`` as recorded, with the ``location`` of each File in the store.
+
+    Raises:
+        ContentMissing: the store does not hold one.
+    """
     return {port: _staged(value, store) for port, value in inputs.items()}
 
 
@@ -21,5 +26,7 @@ def _staged(value: Json, store: ContentStore) -> Json:
     staged: dict[str, Any] = {key: _staged(element, store) for key, element in value.items()}
     if staged.get("class") == "File" and "checksum" in staged:
         digest = staged["checksum"].removeprefix(CHECKSUM_PREFIX)
+        if not store.has(digest):
+            raise ContentMissing(digest)
         staged["location"] = store.path(digest).absolute().as_uri()
     return staged

@@ -4,6 +4,7 @@ Bytes are hashed while they come in, written aside, flushed, and renamed into pl
 store always has its whole content, whatever dies when. Two writers of the same bytes end with one file.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from stemma import clock
-from stemma.errors import ContentDamaged, ContentMissing, TooLarge
+from stemma.errors import ContentDamaged, ContentMissing, StorageFull, TooLarge
 from stemma.records import Content
 
 CHUNK_BYTES = 1024 * 1024
@@ -72,6 +73,7 @@ class ContentStore:
 
         Raises:
             TooLarge: it gives more than ``limit_bytes``; nothing is kept.
+            StorageFull: there is no space for it; nothing is kept.
         """
         with self._aside() as (aside, target):
             digest, size = hashlib.sha256(), 0
@@ -88,6 +90,7 @@ class ContentStore:
 
         Raises:
             ContentDamaged: its digest is not ``expected``; it stays where it is.
+            StorageFull: there is no space for it; it stays where it is.
         """
         found, size = digest_of(source)
         if expected is not None and found != expected:
@@ -96,7 +99,8 @@ class ContentStore:
         if target.is_file():
             return Content(found, size)
         if self._may_rename(source):
-            self._rename_into_place(source, target)
+            with _telling_when_full():
+                self._rename_into_place(source, target)
             return Content(found, size)
         with source.open("rb") as stream, self._aside() as (aside, copy):
             shutil.copyfileobj(stream, copy, CHUNK_BYTES)
@@ -118,10 +122,11 @@ class ContentStore:
 
     @contextmanager
     def _aside(self) -> Iterator[tuple[Path, BinaryIO]]:
-        self._incoming.mkdir(parents=True, exist_ok=True)
+        with _telling_when_full():
+            self._incoming.mkdir(parents=True, exist_ok=True)
         aside = self._incoming / str(clock.new_uuid())
         try:
-            with aside.open("xb") as target:
+            with _telling_when_full(), aside.open("xb") as target:
                 yield aside, target
         finally:
             aside.unlink(missing_ok=True)
@@ -145,6 +150,21 @@ class ContentStore:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def _telling_when_full() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if is_full(error):
+            raise StorageFull from error
+        raise
+
+
+def is_full(error: OSError) -> bool:
+    """Whether ``error`` says that no space is left, or none that we may use."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def digest_of(path: Path) -> tuple[str, int]:

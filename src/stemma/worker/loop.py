@@ -25,6 +25,7 @@ from stemma.lifecycle.execute import Progress, attend, fail
 from stemma.lifecycle.installation import Installation, open_installation
 from stemma.records import Claim
 from stemma.settings import Settings
+from stemma.store.content import is_full
 from stemma.wake import Bell
 
 logger = logging.getLogger(__name__)
@@ -170,7 +171,10 @@ class Worker:
             self._put_off(attended, error)
         except StemmaError as error:
             self._give_up(attended, str(error))
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OSError) and is_full(error):  # it goes on when there is space again
+                self._put_off(attended, error)
+                return
             incident = clock.new_uuid().hex[-12:]
             logger.exception("run %s cannot go on (incident %s)", attended.claim.run_id, incident)
             self._give_up(attended, f"an error inside Stemma; the service's log has it as incident {incident}")
@@ -187,17 +191,20 @@ class Worker:
         attended.pause = NEWS_SECONDS if progress.news else min(attended.pause * 1.5, QUIET_LIMIT_SECONDS)
         attended.due = time.monotonic() + (0 if progress.news else attended.pause)
 
-    def _put_off(self, attended: Attended, error: Unavailable) -> None:
+    def _put_off(self, attended: Attended, error: Exception) -> None:
         logger.warning("run %s waits: %s", attended.claim.run_id, error)
         attended.due = time.monotonic() + attended.trouble
         attended.trouble = min(attended.trouble * 2, TROUBLE_LIMIT_SECONDS)
 
     def _give_up(self, attended: Attended, reason: str) -> None:
         try:
-            fail(self.installation, attended.claim, reason)
+            fail(self.installation, attended.claim, reason.encode("utf-8", "replace").decode())
         except LeaseLost:
             attended.over = True
         except Unavailable as error:
+            self._put_off(attended, error)
+        except Exception as error:
+            logger.exception("run %s cannot even be ended", attended.claim.run_id)
             self._put_off(attended, error)
         else:
             attended.over = True

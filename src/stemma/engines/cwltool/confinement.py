@@ -18,6 +18,7 @@ from cwltool.stdfsaccess import StdFsAccess
 from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
+from stemma.cwl.nodes import with_pairs_joined
 from stemma.engines.cwltool.folder import AttemptFolder
 
 LITERAL = "_:"
@@ -177,9 +178,11 @@ class BundleFetcher(DefaultFetcher):
         Raises:
             ValidationException: it is none.
         """
-        if not isinstance(self.cache.get(url), str) and not self._is_inside(url):
+        if isinstance(self.cache.get(url), str):
+            return super().fetch_text(url, content_types)
+        if not self._is_inside(url):
             raise ValidationException(f"{url} is not a file of the registered document; nothing else is read")
-        return super().fetch_text(url, content_types)
+        return with_pairs_joined(super().fetch_text(url, content_types))
 
     def check_exists(self, url: str) -> bool:
         """Whether it is a file of the bundle."""

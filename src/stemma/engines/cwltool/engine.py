@@ -143,7 +143,10 @@ class CwltoolEngine:
             EngineUnreachable: its process is one of another machine.
         """
         folder = self._folder(reference)
-        if not folder.path.exists() or journal_reader.ending(folder.journal) is not None:
+        if not folder.path.exists():  # somebody removed it, perhaps under a job that went on
+            leftovers.kill_all(folder)
+            return
+        if journal_reader.ending(folder.journal) is not None:
             return
         self._end_process(folder)
         lock = RunLock.take(folder.lock_file)
@@ -159,9 +162,11 @@ class CwltoolEngine:
         self._folder(reference).release()
 
     def delete(self, reference: str) -> None:
-        """Remove the folder; a job that still runs is ended first."""
+        """Remove the folder, and those of the attempts before it; a job that still runs is ended first."""
         self.stop(reference)
-        self._folder(reference).delete()
+        run, _, attempt = reference.partition("/")
+        for number in range(1, int(attempt) + 1):
+            self._folder(f"{run}/{number}").delete()
 
     def close(self) -> None:
         """End the parent of the run processes; they go on."""

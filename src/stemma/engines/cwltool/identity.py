@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Self
 
 _STATE = 0
+_PARENT = 1
 _SESSION = 3
 _START = 19
-"""Places in ``/proc/<pid>/stat`` after the name in brackets (``proc_pid_stat(5)``, fields 3, 6 and 22)."""
+"""Places in ``/proc/<pid>/stat`` after the name in brackets (``proc_pid_stat(5)``, fields 3, 4, 6 and 22)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessStat:
     """What the kernel says of a process."""
 
+    parent: int
     session: int
     start_ticks: int
     """Since the machine was started."""
@@ -29,7 +31,9 @@ def process_stat(pid: int) -> ProcessStat | None:
     except OSError:
         return None
     fields = text[text.rindex(")") + 2 :].split()
-    return ProcessStat(int(fields[_SESSION]), int(fields[_START]), fields[_STATE] == "Z")
+    return ProcessStat(
+        int(fields[_PARENT]), int(fields[_SESSION]), int(fields[_START]), is_zombie=fields[_STATE] == "Z"
+    )
 
 
 @dataclass(frozen=True, slots=True)

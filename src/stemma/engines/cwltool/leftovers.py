@@ -1,11 +1,12 @@
 """Finds and ends everything that an attempt started, even when its run process was killed.
 
-A tool belongs to an attempt when it is in the session that the run process leads, or when its ``TMPDIR``
-lies in the attempt's folder. The session is enough for all that do not leave it, and costs nothing. What
-leaves it (``setsid``, a daemon) still carries the environment that it was started with: cwltool gives every
-tool ``TMPDIR`` after all that a document may set, and we give the same to the clients of containers. A death
-signal (``PR_SET_PDEATHSIG``) would reach direct children alone, and a list of process numbers would miss what
-the tools start themselves.
+A tool belongs to an attempt when it is in the session that the run process leads, when it descends from the run
+process, or when its ``TMPDIR`` lies in the attempt's folder. The session is enough for all that do not leave it,
+and costs nothing. What leaves it (``setsid``, a daemon) comes back to the run process as an orphan, which adopts
+all of its own, as long as that lives; and it still carries the environment that it was started with, unless it
+emptied that: cwltool gives every tool ``TMPDIR`` after all that a document may set, and we give the same to the
+clients of containers. A death signal (``PR_SET_PDEATHSIG``) would reach direct children alone, and a list of
+process numbers would miss what the tools start themselves.
 """
 
 import contextlib
@@ -13,12 +14,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from stemma.engines.cwltool import journal_reader
 from stemma.engines.cwltool.folder import AttemptFolder
-from stemma.engines.cwltool.identity import ProcessIdentity, process_stat
+from stemma.engines.cwltool.identity import ProcessIdentity, ProcessStat, process_stat
 
 GRACE_SECONDS = 0.5
 """Between asking a process to end and making it."""
@@ -73,14 +74,32 @@ def _members(folder: AttemptFolder, leader: ProcessIdentity | None) -> Iterator[
     """The numbers of the attempt's living processes, our own left out."""
     session = _session_of(leader)
     mark = b"\0TMPDIR=" + os.fsencode(folder.tmp)
-    for name in os.listdir("/proc"):  # noqa: PTH208 - names are all we need, and there may be thousands
-        if not name.isdigit() or (pid := int(name)) == os.getpid():
+    stats = _all_stats()  # before any is ended: its children would have another parent then
+    for pid, stat in stats.items():
+        if pid == os.getpid() or stat.is_zombie:
             continue
-        stat = process_stat(pid)
-        if stat is None or stat.is_zombie:
-            continue
-        if (session is not None and stat.session == session) or _carries(pid, mark):
+        is_ours = session is not None and (stat.session == session or _descends(stat, session, stats))
+        if is_ours or _carries(pid, mark):
             yield pid
+
+
+def _all_stats() -> dict[int, ProcessStat]:
+    """What the kernel says of every process."""
+    names = os.listdir("/proc")  # noqa: PTH208 - names are all we need, and there may be thousands
+    found = ((int(name), process_stat(int(name))) for name in names if name.isdigit())
+    return {pid: stat for pid, stat in found if stat is not None}
+
+
+def _descends(stat: ProcessStat, ancestor: int, stats: Mapping[int, ProcessStat]) -> bool:
+    """Whether the process ``ancestor`` started it, or adopted it, directly or through others."""
+    seen: set[int] = set()  # numbers may be used again while we look, so that the row of parents has no end
+    while stat.parent != ancestor:
+        parent = stats.get(stat.parent)
+        if parent is None or stat.parent in seen:
+            return False
+        seen.add(stat.parent)
+        stat = parent
+    return True
 
 
 def _session_of(leader: ProcessIdentity | None) -> int | None:

@@ -6,12 +6,13 @@ import shutil
 import subprocess
 import sysconfig
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from cwl_utils.errors import JavascriptException
-from cwl_utils.sandboxjs import NodeJSEngine, set_js_engine
+from cwl_utils.sandboxjs import NodeJSEngine, default_timeout, set_js_engine
 from cwl_utils.types import CWLOutputType
 
 
@@ -56,6 +57,18 @@ class PooledNodes(NodeJSEngine):
         finally:
             with self._pool_lock:
                 self._idle.append(procs)
+
+    def exec_js_process(
+        self, js_text: str, timeout: float = default_timeout, *others: Any, **named: Any
+    ) -> tuple[int, str, str]:
+        """Exit code and output of an expression; -1 when it took too long.
+
+        The library looks whether Node has ended just after it killed it, and takes it for done where it has not.
+        """
+        began = time.monotonic()
+        code, out, err = super().exec_js_process(js_text, timeout, *others, **named)
+        is_killed = not out and time.monotonic() - began >= timeout
+        return -1 if is_killed else code, out, err
 
     def new_js_proc(
         self,

@@ -28,6 +28,7 @@ from stemma.records import Content, FileKind, Json, Occurrence
 _FILE, _DIRECTORY = FileKind.FILE, FileKind.DIRECTORY
 _MOST_HOPS = 40
 """As many links as the kernel follows."""
+_NO_NAMES = frozenset({"", ".", ".."})
 _literals = count()
 """One run a process, so one row of numbers is enough."""
 
@@ -54,16 +55,20 @@ class GeneratedFiles:
 
         Raises:
             OutsideTheRun: a file, or what a link points to, is none of the run's.
+            WorkflowException: there is text in it that cannot be kept, or a name that is none.
         """
         if is_file_object(value):
             return self._of_object(value, port, position, None)
+        if isinstance(value, str):
+            return _whole(value)
         if isinstance(value, Mapping):
-            return {name: self.of_value(part, port, f"{position}.{name}") for name, part in value.items()}
+            return {_whole(name): self.of_value(part, port, f"{position}.{name}") for name, part in value.items()}
         if isinstance(value, list):
             return [self.of_value(part, port, f"{position}[{index}]") for index, part in enumerate(value)]
         return value
 
     def _of_object(self, value: Mapping[str, Json], port: str, position: str, parent: UUID | None) -> dict[str, Json]:
+        _check_name(value.get("basename"))
         if value["class"] == "Directory":
             return self._of_directory(value, port, position, parent)
         return self._of_file(value, port, position, parent)
@@ -119,6 +124,7 @@ class GeneratedFiles:
         self._inside.discard(real)
 
     def _member(self, path: str, basename: str, port: str, position: str, parent: UUID) -> KnownFile:
+        _check_name(basename)
         origin = self._origin({"location": path})
         real = self._settled(path)
         if stat.S_ISDIR(os.stat(real).st_mode):  # noqa: PTH116 - once for every file of every folder
@@ -219,6 +225,30 @@ def _hops(path: str) -> Iterator[str]:
             return
         path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))  # noqa: PTH115, PTH118, PTH120 - text, not files
         yield path
+
+
+def _whole(text: str) -> str:
+    """``text``, if it can be written down. An expression can make half a character, a tool a name that is no text.
+
+    Raises:
+        WorkflowException: it cannot.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise WorkflowException(f"an output holds {ascii(text)[:200]}, which is no text in UTF-8") from error
+    return text
+
+
+def _check_name(basename: object) -> None:
+    """See that ``basename`` names a file within a folder (CWL v1.2, CommandLineTool §5.2.1: it holds no slash).
+
+    Raises:
+        WorkflowException: it does not.
+    """
+    if not isinstance(basename, str) or basename in _NO_NAMES or "/" in basename or "\0" in basename:
+        raise WorkflowException(f"an output has the basename {ascii(basename)[:200]}, which is no name of a file")
+    _whole(basename)
 
 
 def content_of_regular(path: str) -> Content:
