@@ -50,10 +50,7 @@ def attend(installation: Installation, worker: str, claim: Claim) -> Progress:
         LeaseLost: somebody else has it now.
         Unavailable: the database or the engine does not answer; call again later.
     """
-    with installation.database.reading() as session:
-        row = queue.run_row(session, claim.run_id)
-    if row.fence != claim.fence:
-        raise LeaseLost(claim.run_id)
+    row = _held_row(installation, claim)
     engine = installation.engines.get(row.engine)
     match RunState(row.state):
         case RunState.DELETED:
@@ -75,10 +72,7 @@ def fail(installation: Installation, claim: Claim, reason: str) -> None:
         LeaseLost: somebody else has it now.
         Unavailable: the database or the engine does not answer; call again later.
     """
-    with installation.database.reading() as session:
-        row = queue.run_row(session, claim.run_id)
-    if row.fence != claim.fence:
-        raise LeaseLost(claim.run_id)
+    row = _held_row(installation, claim)
     if row.reference is not None:
         installation.engines.get(row.engine).stop(row.reference)
 
@@ -91,6 +85,15 @@ def fail(installation: Installation, claim: Claim, reason: str) -> None:
             queue.write(session, claim, {"active": False})
 
     installation.database.write(write)
+
+
+def _held_row(installation: Installation, claim: Claim) -> RunRow:
+    """The run as it stands, if ``claim`` still holds."""
+    with installation.database.reading() as session:
+        row = queue.run_row(session, claim.run_id)
+    if row.fence != claim.fence:
+        raise LeaseLost(claim.run_id)
+    return row
 
 
 def _begin(installation: Installation, engine: Engine, worker: str, claim: Claim, row: RunRow) -> Progress:

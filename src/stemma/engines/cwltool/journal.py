@@ -10,7 +10,7 @@ that is killed while it writes leaves a torn last one, which counts as not writt
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from stemma.engines.cwltool.identity import ProcessIdentity
 from stemma.engines.protocol import Fact, FileSeen, FileUsed, JobState, StepEnded, StepStarted
 from stemma.records import Json
 
+_INTEGER_BITS = 63
 LINE_TYPES: dict[type[Fact], str] = {
     StepStarted: "step-started",
     StepEnded: "step-ended",
@@ -91,7 +92,23 @@ def encode(entry: Entry) -> bytes:
         line = {"type": LINE_TYPES[type(entry)], "fact": entry}
     # Expressions and YAML make objects whose keys are numbers.
     options = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
-    return orjson.dumps(line, default=_plain, option=options)
+    try:
+        return orjson.dumps(line, default=_plain, option=options)
+    except TypeError:  # a whole number of more than 64 bits, which CWL can only mean as a double
+        return orjson.dumps(_with_doubles(line), default=_plain, option=options)
+
+
+def _with_doubles(value: Json) -> Json:
+    """``value`` with the numbers as doubles that are too large for integers."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _with_doubles(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: _with_doubles(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_doubles(part) for part in value]
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > _INTEGER_BITS:
+        return float(value)
+    return value
 
 
 def _plain(value: object) -> Json:

@@ -219,9 +219,12 @@ class GeneratedFiles:
 
 
 def _hops(path: str) -> Iterator[str]:
-    """Where a link leads, link by link."""
+    """Where a link leads, link by link; at last, where that lies when the folders on the way are links too."""
     for _ in range(_MOST_HOPS):
         if not os.path.islink(path):  # noqa: PTH114 - once for every file
+            real = os.path.realpath(path)
+            if real != path:
+                yield real
             return
         path = os.path.normpath(os.path.join(os.path.dirname(path), os.readlink(path)))  # noqa: PTH115, PTH118, PTH120 - text, not files
         yield path

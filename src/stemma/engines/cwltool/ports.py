@@ -8,6 +8,8 @@ from typing import cast
 from urllib.parse import quote
 from uuid import UUID
 
+from cwltool.errors import WorkflowException
+
 from stemma.engines.cwltool.confinement import LITERAL, local_path
 from stemma.engines.cwltool.known_files import (
     TAG,
@@ -46,33 +48,59 @@ class StagedInputs:
         return value
 
     def _of_object(self, value: Mapping[str, Json], folder: str | None) -> dict[str, Json]:
-        return self._of_directory(value) if value["class"] == "Directory" else self._of_file(value, folder)
+        return self._of_directory(value, folder) if value["class"] == "Directory" else self._of_file(value, folder)
 
     def _of_file(self, value: Mapping[str, Json], folder: str | None) -> dict[str, Json]:
         """A file, with what belongs to it beside it where the names allow."""
         folder = folder or self._folder()
-        place = f"{folder}/{Path(value['basename']).name}"
-        if os.path.lexists(place):
-            place = f"{self._folder()}/{Path(value['basename']).name}"
+        place = self._place(value, folder)
         stored = os.path.realpath(cast("str", local_path(value["location"])))
         os.symlink(stored, place)  # noqa: PTH211 - for every input; a Path costs more than the call
         self._recorder.confinement.allow([stored])
-        content = Content(str(value["checksum"]).removeprefix("sha256:"), int(value["size"]))
-        self._recorder.files.add(KnownFile(UUID(value[TAG]), FileKind.FILE, value["basename"], place, content), stored)
+        self._know(value, place, stored)
         staged = {**value, "location": f"file://{quote(place)}"}
         if value.get("secondaryFiles"):
             staged["secondaryFiles"] = [self._of_object(part, folder) for part in value["secondaryFiles"]]
         return staged
 
-    def _of_directory(self, value: Mapping[str, Json]) -> dict[str, Json]:
-        location = f"{LITERAL}{value[TAG]}"
-        known = self._recorder.files.add(KnownFile(UUID(value[TAG]), FileKind.DIRECTORY, value["basename"], location))
-        listing = [self._of_object(part, None) for part in value.get("listing") or []]
-        for index, member in enumerate(listing):
-            found = self._recorder.files.tagged(member)
-            assert found is not None  # noqa: S101 - it was made a moment ago
+    def _of_directory(self, value: Mapping[str, Json], folder: str | None) -> dict[str, Json]:
+        """A folder on the disk, so that its listing is loaded where the document asks for it, and nowhere else."""
+        place = self._place(value, folder or self._folder())
+        self._fill(value, place)
+        return {**{key: part for key, part in value.items() if key != "listing"}, "location": f"file://{quote(place)}"}
+
+    def _fill(self, value: Mapping[str, Json], place: str) -> KnownFile:
+        if os.path.lexists(place):
+            raise WorkflowException(f"a folder among the inputs has two members called {value['basename']!r}")
+        os.mkdir(place)  # noqa: PTH102 - see above
+        directory = KnownFile(UUID(value[TAG]), FileKind.DIRECTORY, value["basename"], place)
+        known = self._recorder.files.add(directory)
+        for index, member in enumerate(value.get("listing") or []):
+            inner = f"{place}/{Path(member['basename']).name}"
+            found = self._fill(member, inner) if member["class"] == "Directory" else self._hold(member, inner)
             known.members.append((f".listing[{index}]", found))
-        return {**value, "location": location, "listing": listing}
+            for number, part in enumerate(member.get("secondaryFiles") or []):
+                beside = self._hold(part, f"{place}/{Path(part['basename']).name}")
+                known.members.append((f".listing[{index}].secondaryFiles[{number}]", beside))
+        return known
+
+    def _hold(self, value: Mapping[str, Json], place: str) -> KnownFile:
+        """A member of a folder: a hard link, since a symbolic one would lead nowhere inside a container."""
+        if os.path.lexists(place):  # never write into what lies there: it may be the stored file itself
+            raise WorkflowException(f"a folder among the inputs has two members called {value['basename']!r}")
+        link_or_copy(os.path.realpath(cast("str", local_path(value["location"]))), place)
+        return self._know(value, place, place)
+
+    def _know(self, value: Mapping[str, Json], place: str, real: str) -> KnownFile:
+        content = Content(str(value["checksum"]).removeprefix("sha256:"), int(value["size"]))
+        known = KnownFile(UUID(value[TAG]), FileKind.FILE, value["basename"], place, content)
+        return self._recorder.files.add(known, real)
+
+    def _place(self, value: Mapping[str, Json], folder: str) -> str:
+        """A free path in ``folder``, or in one of its own."""
+        name = Path(value["basename"]).name
+        place = f"{folder}/{name}"
+        return f"{self._folder()}/{name}" if os.path.lexists(place) else place
 
     def _folder(self) -> str:
         path = f"{self._recorder.folder.inputs}/{next(self._numbers)}"
