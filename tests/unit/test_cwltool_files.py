@@ -315,3 +315,54 @@ outputs: {changed: {type: File, outputBinding: {glob: file.txt}}}
     seen = bench.run(bench.shell(document), {"file": file})
     assert _text(seen.report.outputs["changed"]) == "text\nmore\n"
     assert bench.store_path(file["checksum"].removeprefix("sha256:")).read_text() == "text\n"
+
+
+LISTING = """
+cwlVersion: v1.2
+class: ExpressionTool
+requirements: {InlineJavascriptRequirement: {}, LoadListingRequirement: {loadListing: %s}}
+inputs: {folder: Directory}
+outputs: {names: Any}
+expression: >
+  ${ return {names: inputs.folder.listing ? inputs.folder.listing.map(function (file) { return file.basename; }) : 0}; }
+"""
+
+
+@pytest.mark.parametrize(("asked", "names"), [("no_listing", 0), ("shallow_listing", ["a", "sub"])])
+def test_folder_when_given_to_the_run_then_its_listing_is_loaded_only_where_asked(
+    bench: Bench, asked: str, names: object
+) -> None:
+    folder = bench.directory("in", bench.file("a\n", "a"), bench.directory("sub", bench.file("c\n", "c")))
+    revision = bench.revision({"main.cwl": LISTING % asked}, cwl_class="ExpressionTool")
+    seen = bench.run(revision, {"folder": folder})
+    assert seen.report.state is JobState.FINISHED, seen.report.reason
+    assert seen.report.outputs["names"] == names
+    assert set(seen.used("main")) == {
+        "folder",
+        "folder.listing[0]",
+        "folder.listing[1]",
+        "folder.listing[1].listing[0]",
+    }
+
+
+def test_folder_when_two_members_have_one_name_then_the_run_fails_and_the_store_is_whole(bench: Bench) -> None:
+    first, second = bench.file("first\n", "a"), bench.file("second\n", "a")
+    revision = bench.revision({"main.cwl": LISTING % "no_listing"}, cwl_class="ExpressionTool")
+    seen = bench.run(revision, {"folder": bench.directory("in", first, second)})
+    assert seen.report.state is JobState.FAILED
+    assert "two members called 'a'" in (seen.report.reason or "")
+    assert Path(first["location"].removeprefix("file://")).read_text() == "first\n"
+
+
+def test_values_when_beyond_64_bits_then_are_recorded_as_doubles(bench: Bench) -> None:
+    document = """
+cwlVersion: v1.2
+class: ExpressionTool
+requirements: {InlineJavascriptRequirement: {}}
+inputs: {large: {type: double, default: 4200000000000000000000000000000000000000000}}
+outputs: {large: double}
+expression: "${ return {large: inputs.large}; }"
+"""
+    seen = bench.run(bench.revision({"main.cwl": document}, cwl_class="ExpressionTool"), {})
+    assert seen.report.state is JobState.FINISHED, seen.report.reason
+    assert seen.started["main"].literals == {"large": 4.2e42}

@@ -105,6 +105,10 @@ class ConfinedAccess(StdFsAccess):
             raise WorkflowException(f"the glob pattern {pattern!r} leads out of the step's folder")
         return super().glob(pattern)
 
+    def listdir(self, fn: str) -> list[str]:
+        """What lies in a folder, by name: the disk's own order differs from machine to machine."""
+        return sorted(super().listdir(fn))
+
     def open(self, fn: str, mode: str) -> IO[Any]:
         """The file, for reading alone."""
         if set(mode) & set("wax+"):
