@@ -247,4 +247,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # As the module that its targets import, not as a twin of it whose exceptions nobody could catch by name.
+    importlib.import_module("stemma.forkserver").main()

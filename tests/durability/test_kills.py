@@ -265,6 +265,6 @@ def test_run_when_only_workers_are_killed_repeats_no_step(installation: Installa
     with installation.database.reading() as session:
         run = recorded.run(session, run_id)
     assert run.state is RunState.FINISHED
-    assert len(run.attempts) == 1
+    assert len(run.attempts) == 1, [attempt.reason for attempt in run.attempts]
     assert Counter((tmp_path / "marks-0").read_text().split()) == {f"n{index}": 1 for index in range(ELEMENTS)}
     check_run(installation, run, tmp_path / "marks-0")

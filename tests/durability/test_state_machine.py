@@ -188,7 +188,10 @@ class Lives(RuleBasedStateMachine):
         for _ in range(steps // 2):
             self.engine.end_step(reference)
 
-    @rule(choice=st.integers(0, 10), state=st.sampled_from([JobState.FINISHED, JobState.FAILED, JobState.LOST]))
+    @rule(
+        choice=st.integers(0, 10),
+        state=st.sampled_from([JobState.FINISHED, JobState.FAILED, JobState.LOST, JobState.STOPPED]),
+    )
     def job_ends(self, choice: int, state: JobState) -> None:
         alive = self.engine.alive()
         if not alive:
@@ -243,6 +246,8 @@ class Lives(RuleBasedStateMachine):
                 row = queue.run_row(session, run_id)
                 assert RunState(row.state).is_terminal
                 assert not row.active
+                if RunState(row.state) is RunState.STOPPED:
+                    assert row.stop_requested_at is not None
                 self.check_record(session, run_id)
 
     def check_record(self, session: Any, run_id: int) -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 
-from stemma.forkserver import Channel
+from stemma.forkserver import Channel, ForkServerGone
 
 prepared: list[str] = []
 
@@ -31,6 +31,14 @@ def serve(channel: Channel) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         case "raise":
             raise RuntimeError("as asked")
+        case "notice":
+            place = message["place"]
+            try:
+                while True:
+                    channel.send("still there?")
+            except ForkServerGone:
+                with open(place, "w") as file:  # noqa: PTH123 - a test's own file
+                    file.write("gone")
         case "linger":
             channel.send({"pid": os.getpid()})
             signal.pause()

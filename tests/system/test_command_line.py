@@ -130,7 +130,7 @@ def test_run_of_the_first_example_when_no_service_runs_then_gives_what_cwltool_g
     theirs = cwltool("--outdir", str(tmp_path / "theirs"), *map(str, FIRST))
     assert out.strip() == theirs.strip().replace(str(tmp_path / "theirs"), str(tmp_path / "ours"))
     assert re.search(r"count finished", err)
-    assert (tmp_path / "ours" / "main-1-provenance.png").read_bytes().startswith(PNG)
+    assert (tmp_path / "ours" / "first-1-provenance.png").read_bytes().startswith(PNG)
     assert machine.processes() == []
 
 

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -108,3 +109,13 @@ def test_child_when_detached_leads_a_session_and_outlives_the_server(server: For
         server.close()
         assert psutil.pid_exists(pid)
         os.kill(pid, signal.SIGKILL)
+
+
+def test_child_when_the_client_is_gone_can_tell_by_the_exceptions_name(server: ForkServer, tmp_path: Path) -> None:
+    place = tmp_path / "noticed"
+    with server.request({"do": "notice", "place": str(place)}) as channel:
+        channel.receive(30)
+    deadline = time.monotonic() + 20
+    while not place.exists() or place.read_text() != "gone":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -157,6 +157,9 @@ def _follow(installation: Installation, engine: Engine, worker: str, claim: Clai
     if row.stop_requested_at is not None:
         engine.stop(reference)
     report = engine.report(reference, row.journal_cursor)
+    if report.state is JobState.STOPPED and row.stop_requested_at is None:
+        # A machine that goes down, say, or a worker that died after clearing up what a lost attempt had left.
+        report = replace(report, state=JobState.LOST, reason="its process was ended from outside")
     if not report.state.is_terminal:
         return _note(installation, claim, row, report)
     if report.state is JobState.LOST and _may_try_again(installation, row):

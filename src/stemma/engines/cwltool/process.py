@@ -4,6 +4,7 @@ It holds the lock of its folder for its whole life, holds no credentials, opens 
 says what it does in its journal. See :mod:`stemma.engines.cwltool.folder`.
 """
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -27,7 +28,7 @@ from stemma.engines.cwltool.identity import ProcessIdentity
 from stemma.engines.cwltool.journal import Beginning, Journal
 from stemma.engines.cwltool.recorder import Recorder
 from stemma.engines.protocol import JobState
-from stemma.forkserver import Channel
+from stemma.forkserver import Channel, ForkServerGone
 
 _VERSIONS = ("v1.0", "v1.1", "v1.2")
 _LOCK_TRIES = 100
@@ -55,12 +56,12 @@ def serve(channel: Channel) -> None:
     folder = AttemptFolder(Path(os.path.realpath(message["folder"])))
     lock = _take_lock(folder)
     if lock is None:
-        channel.send({"started": False})
+        _answer(channel, started=False)
         return
     order = folder.order()
     journal = Journal(folder.journal)
     journal.write(Beginning(clock.now(), ProcessIdentity.own(), run.environment(order, _node_version)))
-    channel.send({"started": True})
+    _answer(channel, started=True)
     channel.close()
     _settle_in(folder)
     recorder = Recorder(folder, journal, order.attempt)
@@ -69,6 +70,12 @@ def serve(channel: Channel) -> None:
     clear = partial(_leave_nothing, folder)
     if not recorder.end(outcome.state, outputs=outcome.outputs, reason=outcome.reason, meanwhile=clear):
         watcher.join()  # it is ending the run, and then the process
+
+
+def _answer(channel: Channel, *, started: bool) -> None:
+    """Tell who asked. It may have been killed since: the attempt is begun all the same, and the journal says so."""
+    with contextlib.suppress(ForkServerGone):
+        channel.send({"started": started})
 
 
 def _take_lock(folder: AttemptFolder) -> RunLock | None:
