@@ -5,12 +5,13 @@ look, are killed at any call, and lose their leases to others who look at the sa
 """
 
 import contextlib
+import os
 import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle as Pool
 from hypothesis.stateful import RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
@@ -272,7 +273,13 @@ class Lives(RuleBasedStateMachine):
 
 
 Lives.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=int(os.environ.get("STEMMA_STATE_MACHINE_EXAMPLES", "60")),  # noqa: TID251 - more for who asks
+    phases=[
+        Phase.explicit,
+        Phase.reuse,
+        Phase.generate,
+        Phase.shrink,
+    ],  # explaining takes longer than the rest together
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

