@@ -32,7 +32,7 @@ from stemma.records import Json
 
 _LENGTH = struct.Struct("!I")
 _OVER = object()
-_IDLE_SECONDS = 2.0
+_IDLE_SECONDS = 0.25
 """How long no request comes before what is less likely to be needed is prepared."""
 _PASSED_ON = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "DOCKER_HOST", "USER")
 """What of our environment the server may see: nothing in it is a secret."""

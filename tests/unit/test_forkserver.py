@@ -75,7 +75,7 @@ def test_preparation_when_idle_goes_on(server: ForkServer) -> None:
     deadline = time.monotonic() + 20
     while ask(server, do="tell")["prepared"] != ["first", "second"]:
         assert time.monotonic() < deadline
-        time.sleep(2.2)
+        time.sleep(0.5)
 
 
 @pytest.mark.parametrize("way", ["die", "raise"])
