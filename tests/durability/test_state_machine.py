@@ -170,7 +170,7 @@ class Lives(RuleBasedStateMachine):
 
     @rule(claim=consumes(claims))
     def give_up(self, claim: Claim) -> None:
-        with contextlib.suppress(LeaseLost):
+        with contextlib.suppress(LeaseLost, Unavailable):
             fail(self.installation, claim, "the test gave it up")
 
     @rule(calls=st.integers(1, 3))

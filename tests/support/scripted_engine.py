@@ -140,8 +140,8 @@ class ScriptedEngine:
     def stop(self, reference: str) -> None:
         """End the job, if it has not ended."""
         self._reach()
-        job = self.jobs[reference]
-        if not job.state.is_terminal:
+        job = self.jobs.get(reference)
+        if job is not None and not job.state.is_terminal:
             job.state, job.reason = JobState.STOPPED, "stopped"
 
     def release(self, reference: str) -> None:
