@@ -156,7 +156,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     status, message = error.status_code, str(error.detail)
     if status == 404:  # noqa: PLR2004 - the words of HTTP
         message = f"there is nothing at {request.url.path}"
-    elif status == 405:  # noqa: PLR2004
+    elif status == 405:  # noqa: PLR2004 - as above
         message = f"{request.method} is not possible here"
     elif status == 400:  # noqa: PLR2004 - said of bodies alone
         status = 413 if message.startswith(_OVER_A_LIMIT) else 422

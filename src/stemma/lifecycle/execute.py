@@ -4,7 +4,6 @@ What has an effect outside the database is idempotent (``Engine.submit``, taking
 before the transaction that records it; what is recorded is recorded once, under the claim's fence.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,10 +19,6 @@ from stemma.lifecycle.outputs import occurrences_in, recorded_form, take_outputs
 from stemma.lifecycle.staging import staged_inputs
 from stemma.records import AttemptRecord, Claim, Json
 from stemma.states import RunState, StepState
-
-QUIET_SECONDS = 0.03
-"""How soon to look again at a run of which nothing new was reported."""
-QUIET_LIMIT_SECONDS = 0.25
 
 _ENDINGS = {
     JobState.FINISHED: (RunState.FINISHED, StepState.FINISHED),
@@ -290,8 +285,7 @@ def _close_attempt(session: Session, claim: Claim, row: RunRow, report: Report, 
 
 def _clean_up(installation: Installation, engine: Engine, claim: Claim, row: RunRow) -> Progress:
     """Remove what the engine keeps of a deleted run."""
-    references: Sequence[str] = [row.reference] if row.reference else []
-    for reference in references:
-        engine.delete(reference)
+    if row.reference:
+        engine.delete(row.reference)
     installation.database.write(lambda session: queue.write(session, claim, {"active": False}))
     return Progress(done=True)

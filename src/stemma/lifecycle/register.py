@@ -7,14 +7,13 @@ from sqlmodel import Session
 
 from stemma import clock
 from stemma.auth.principal import Principal
-from stemma.cwl.bundle import Bundle
 from stemma.database.queries import contents, people, workflows
 from stemma.database.queries.workflows import NewRevision
 from stemma.database.tables.workflows import NAME_LENGTH, VERSION_LENGTH
 from stemma.errors import DuplicateWorkflow, Finding, InvalidRequest
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.validate import Upload, Validated, validate
-from stemma.records import BundleFile, Content, WorkflowRecord
+from stemma.records import BundleFile, WorkflowRecord
 from stemma.store.content import ContentStore
 
 
@@ -166,12 +165,8 @@ def _stored(store: ContentStore, validated: Validated) -> NewRevision:
         structure=validated.checked.structure,
         placeholders=[asdict(placeholder) for placeholder in validated.checked.placeholders],
         warnings=[asdict(warning) for warning in validated.checked.warnings],
-        files=tuple(BundleFile(path, _kept(store, runnable, path)) for path in sorted(runnable.files)),
+        files=tuple(BundleFile(path, store.put_bytes(runnable.read(path))) for path in sorted(runnable.files)),
     )
-
-
-def _kept(store: ContentStore, bundle: Bundle, path: str) -> Content:
-    return store.put_bytes(bundle.read(path))
 
 
 def _add_revision(session: Session, workflow_id: int, new: NewRevision, principal: Principal) -> int:
