@@ -1,15 +1,18 @@
 """Every setting, in one frozen class that is made once in ``main`` and passed down.
 
-``.env.example`` is generated from it (``make env``). The name in the environment is ``STEMMA_`` and
-the field's name in capitals.
+``.env.example`` is generated from it (``make docs``). The name in the environment is ``STEMMA_`` and the field's name
+in capitals; those of MySQL and Keycloak keep the names that people know. The first of a field's ``examples`` is its
+value in the full stack of ``docker compose up``, and of a secret one that everybody knows
+(:mod:`stemma.auth.exposure` refuses those where others can reach the service).
 """
 
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import quote
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -18,6 +21,11 @@ GIB = 1024 * MIB
 
 def _default_home() -> Path:
     return Path.home() / ".local" / "share" / "stemma"
+
+
+def _known(name: str, example: str | None = None) -> Any:
+    """A field that is called ``name`` in the environment, and has ``example`` in the full stack."""
+    return Field(default=None, validation_alias=name, examples=None if example is None else [example])
 
 
 class Settings(BaseSettings):
@@ -30,6 +38,7 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
+        populate_by_name=True,
         use_attribute_docstrings=True,
     )
 
@@ -37,8 +46,58 @@ class Settings(BaseSettings):
     """The data folder: database, store, run folders, keys. Made when it is missing."""
 
     database_url: str | None = None
-    """SQLAlchemy URL of the database, such as ``mysql+mysqldb://user:password@host/prov_db``. Unset: SQLite
-    in the data folder."""
+    """SQLAlchemy URL of the database, such as ``mysql+mysqldb://user:password@host/prov_db``. Unset: the one that
+    ``MYSQL_SERVER`` names, else SQLite in the data folder."""
+
+    mysql_server: str | None = _known("MYSQL_SERVER", "prov-db")
+    """Where MySQL is, as ``host`` or ``host:port``. Unset: SQLite in the data folder."""
+
+    mysql_root_password: SecretStr | None = _known("MYSQL_ROOT_PASSWORD", "example-root-password")
+    """What the database container makes its administrator's password. The service does not use it."""
+
+    mysql_database: str | None = _known("MYSQL_DATABASE", "prov_db")
+    """The database's name."""
+
+    mysql_user: str | None = _known("MYSQL_USER", "user")
+    """Who the service is there."""
+
+    mysql_password: SecretStr | None = _known("MYSQL_PASSWORD", "example-password")
+    """And its password."""
+
+    keycloak_server_url: str | None = _known("KEYCLOAK_SERVER_URL", "http://prov-keycloak:8080/")
+    """Where the service reaches Keycloak. Unset: the local issuer, for this machine alone."""
+
+    keycloak_realm: str = Field(default="prov", validation_alias="KEYCLOAK_REALM", examples=["prov"])
+    """The realm whose tokens are believed."""
+
+    keycloak_authorization_url: str | None = _known(
+        "KEYCLOAK_AUTHORIZATION_URL", "http://localhost:8080/realms/prov/protocol/openid-connect/auth"
+    )
+    """Where a browser logs in. Unset: derived from ``KEYCLOAK_SERVER_URL``."""
+
+    keycloak_token_url: str | None = _known(
+        "KEYCLOAK_TOKEN_URL", "http://localhost:8080/realms/prov/protocol/openid-connect/token"
+    )
+    """Where a browser and the clients get their tokens. Unset: derived from ``KEYCLOAK_SERVER_URL``."""
+
+    keycloak_client_id: str = Field(default="api", validation_alias="KEYCLOAK_CLIENT_ID", examples=["api"])
+    """The public client that people log in with; tokens must name it as their audience."""
+
+    keycloak_client_secret: SecretStr | None = _known("KEYCLOAK_CLIENT_SECRET", "")
+    """Empty: the client is a public one, and shows who it is by PKCE."""
+
+    keycloak_admin_username: str | None = _known("KEYCLOAK_ADMIN_USERNAME", "admin")
+    """Who ``stemma realm`` is at Keycloak; the container makes this administrator at its first start."""
+
+    keycloak_admin_password: SecretStr | None = _known("KEYCLOAK_ADMIN_PASSWORD", "admin")
+    """And its password. The API and the workers neither need nor get it."""
+
+    service_client_secret: SecretStr | None = Field(default=None, examples=["example-service-secret"])
+    """The secret of the client ``service``, which programs log in with. The realm takes it at its first start."""
+
+    issuer: str | None = None
+    """What tokens must say of where they come from. Unset: the realm's URL as a browser sees it, derived from
+    ``KEYCLOAK_AUTHORIZATION_URL``."""
 
     host: str = "127.0.0.1"
     """The address that ``stemma serve`` listens on. With the local issuer it must be a loopback address."""
@@ -101,8 +160,14 @@ class Settings(BaseSettings):
 
     @cached_property
     def effective_database_url(self) -> str:
-        """The database that is used: the one that was set, or SQLite in the data folder."""
-        return self.database_url or f"sqlite:///{self.home / 'stemma.sqlite'}"
+        """The database that is used: the one that was set, MySQL, or SQLite in the data folder."""
+        if self.database_url:
+            return self.database_url
+        if self.mysql_server is None:
+            return f"sqlite:///{self.home / 'stemma.sqlite'}"
+        password = self.mysql_password.get_secret_value() if self.mysql_password else ""
+        login = f"{quote(self.mysql_user or '', safe='')}:{quote(password, safe='')}"
+        return f"mysql+mysqldb://{login}@{self.mysql_server}/{quote(self.mysql_database or '', safe='')}"
 
     @property
     def store_folder(self) -> Path:

@@ -20,7 +20,7 @@ from stemma.errors import EngineUnreachable, StemmaError, WorkflowNotFound
 from support.documents import ECHO
 
 OPEN = {
-    "/healthz", "/readyz", "/docs", "/docs/{name}", "/openapi.json",
+    "/healthz", "/readyz", "/docs", "/docs/{name}", "/docs/oauth2-redirect", "/openapi.json", "/login",
     "/auth/token", "/auth/jwks", "/auth/.well-known/openid-configuration",
 }  # fmt: skip
 BY_ADMINS = {"/workflow_registry/delete/{registry_id}", "/workflow_execution/delete"}
@@ -351,7 +351,7 @@ def test_service_when_asked_then_says_how_it_is(served: Served, user: httpx.Clie
     me = user.get("/whoami").json()["data"]
     assert (me["username"], me["groups"], me["roles"]) == ("user_1", ["group1"], ["reprov_admin", "reprov_user"])
     ready = user.get("/readyz").json()["data"]
-    assert ready == {"database": "ready", "store": "ready"}
+    assert ready == {"database": "ready", "store": "ready", "login": "ready"}
     user.get("/workflow_registry/999998")
     figures = user.get("/metrics").text
     assert 'route="/workflow_registry/{registry_id}"' in figures

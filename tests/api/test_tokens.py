@@ -16,14 +16,12 @@ from joserfc.jwk import ECKey, RSAKey
 
 from stemma import clock
 from stemma.auth import tokens
+from stemma.auth.exposure import Exposed, check_exposure, is_loopback
 from stemma.auth.local_issuer import (
-    Exposed,
     GrantRefused,
     LocalIssuer,
     Throttle,
     TooManyFailures,
-    check_exposure,
-    is_loopback,
 )
 from stemma.auth.tokens import Verifier
 from stemma.errors import NotAuthenticated, Unavailable
@@ -36,6 +34,8 @@ EC = ECKey.generate_key("P-256", {"kid": "ec"})
 
 class Keys:
     """A source that counts how often it was asked, and can be silent."""
+
+    issuer = ISSUER
 
     def __init__(self, *keys: Any) -> None:
         self.keys, self.asked, self.is_silent = list(keys), 0, False
@@ -72,7 +72,7 @@ def keys() -> Keys:
 
 @pytest.fixture
 def verifier(keys: Keys) -> Verifier:
-    return Verifier(keys, issuer=ISSUER)
+    return Verifier(keys)
 
 
 @pytest.mark.parametrize("key", [RSA, EC])
@@ -207,7 +207,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_grant_password_when_right_then_the_token_holds(settings: Settings) -> None:
     issuer = LocalIssuer(settings)
-    principal = Verifier(issuer, issuer=issuer.url).verify(issuer.grant_password("user_4", "password_4").access_token)
+    principal = Verifier(issuer).verify(issuer.grant_password("user_4", "password_4").access_token)
     assert (principal.username, principal.groups) == ("user_4", ("group2",))
     assert principal.roles == {"reprov_user", "reprov_admin"}
 
@@ -220,7 +220,7 @@ def test_grant_refresh_when_given_the_wrong_kind_then_refuses(settings: Settings
         with pytest.raises(GrantRefused):
             issuer.grant_refresh(token)
     with pytest.raises(NotAuthenticated):
-        Verifier(issuer, issuer=issuer.url).verify(granted.refresh_token)
+        Verifier(issuer).verify(granted.refresh_token)
 
 
 def test_grant_password_when_tried_too_often_then_even_the_right_one_waits(settings: Settings) -> None:

@@ -10,11 +10,10 @@ import stemma
 from stemma.api import error_responses
 from stemma.api.contract import tidied
 from stemma.api.dependencies import Service
+from stemma.api.identity import SCHEME, Identity
 from stemma.api.metrics import Metrics
 from stemma.api.middleware import BodyLimit, Guard, KnownHosts
 from stemma.api.routes import documentation, execution, following, login, provenance, registry, results, service
-from stemma.auth.local_issuer import LocalIssuer
-from stemma.auth.tokens import Verifier
 from stemma.lifecycle.installation import Installation
 from stemma.settings import MIB, Settings
 
@@ -31,7 +30,6 @@ _ROUTERS: Final = (
     execution.router,
     provenance.router,
     service.router,
-    login.router,
     documentation.router,
 )
 _TAGS: Final = [
@@ -39,8 +37,8 @@ _TAGS: Final = [
     {"name": "execution", "description": "Runs of registered workflows: their steps, files, logs and events."},
     {"name": "provenance", "description": "What made what: drawn, exported, and frozen."},
     {"name": "service", "description": "The service itself."},
-    {"name": "login", "description": "Tokens of an installation without Keycloak."},
 ]
+_LOCAL_LOGIN: Final = {"name": "login", "description": "Tokens of an installation without Keycloak."}
 _DESCRIPTION: Final = """A registry of CWL workflows that knows where every result came from.
 
 Log in with *Authorize*. Every JSON answer has the same envelope: `success`, `code`, `message`, `data`, `error_code`."""
@@ -48,15 +46,18 @@ Log in with *Authorize*. Every JSON answer has the same envelope: `success`, `co
 
 class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """The contract as clients and Swagger should read it."""
+        """The contract as clients and Swagger should read it, with the ways to log in here."""
         if self.openapi_schema is None:
-            self.openapi_schema = tidied(super().openapi())
+            document = tidied(super().openapi())
+            document["components"]["securitySchemes"][SCHEME] = self.state.service.identity.security_scheme()
+            self.openapi_schema = document
         return self.openapi_schema
 
 
 def create_app(installation: Installation) -> FastAPI:
-    """The service on ``installation``, with the local issuer. The caller closes the installation at the end."""
+    """The service on ``installation``. The caller closes the installation at the end."""
     settings = installation.settings
+    identity = Identity.of(settings)
     app = _Application(
         title="Stemma",
         version=stemma.__version__,
@@ -64,28 +65,30 @@ def create_app(installation: Installation) -> FastAPI:
         openapi_url=None,  # served by our own route, beside Swagger
         docs_url=None,
         redoc_url=None,
-        openapi_tags=_TAGS,
+        openapi_tags=_TAGS if identity.local is None else [*_TAGS, _LOCAL_LOGIN],
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
         form_limits={"max_part_size": settings.max_document_bytes},
     )
-    issuer = LocalIssuer(settings)
     metrics = Metrics()
-    app.state.issuer = issuer
     app.state.metrics = metrics
     serving = Service(
         installation,
-        Verifier(issuer, issuer=issuer.url),
+        identity,
         verifying=CapacityLimiter(_VERIFYING_THREADS),
         looking=CapacityLimiter(_LOOKING_THREADS),
     )
     app.state.service = serving
     for router in _ROUTERS:
         app.include_router(router)
+    if identity.local is not None:
+        app.state.issuer = identity.local
+        app.include_router(login.router)
     error_responses.install(app)
     # The last that is added is the first that a request meets.
     app.add_middleware(BodyLimit, limits=_body_limits(settings), otherwise=_SMALL_BYTES, service=serving)
-    app.add_middleware(KnownHosts)
+    if identity.local is not None:
+        app.add_middleware(KnownHosts)
     app.add_middleware(Guard, metrics=metrics)
     return app
 

@@ -7,17 +7,16 @@ from typing import Annotated, Final
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Path, Query, Request
-from fastapi.openapi.models import OAuthFlowPassword, OAuthFlows
+from fastapi.openapi.models import OAuthFlows
 from fastapi.security import OAuth2
 from starlette.convertors import Convertor, register_url_convertor
 
+from stemma.api.identity import SCHEME, Identity
 from stemma.auth.policy import Action, require
 from stemma.auth.principal import Principal
-from stemma.auth.tokens import Verifier
 from stemma.errors import Finding, InvalidRequest, NotAuthenticated
 from stemma.lifecycle.installation import Installation
 
-TOKEN_PATH: Final = "/auth/token"  # noqa: S105 - a path, no secret
 _LARGEST_NUMBER: Final = 10**18 - 1
 """Below what every database keeps as a number."""
 _CURSOR: Final = "v1:"
@@ -45,7 +44,7 @@ class Service:
     """What requests work with."""
 
     installation: Installation
-    verifier: Verifier
+    identity: Identity
     verifying: CapacityLimiter
     """Threads that look at tokens not seen before; bounded, so that garbage does not take those of the routes."""
     looking: CapacityLimiter
@@ -72,8 +71,7 @@ class Allowed(OAuth2):
     """
 
     def __init__(self, action: Action) -> None:
-        flows = OAuthFlows(password=OAuthFlowPassword(tokenUrl=TOKEN_PATH, refreshUrl=TOKEN_PATH, scopes={}))
-        super().__init__(flows=flows, scheme_name="login", description="username and password", auto_error=False)
+        super().__init__(flows=OAuthFlows(), scheme_name=SCHEME, auto_error=False)  # the flows: Identity.flows
         self.action = action
 
     async def __call__(self, request: Request) -> Caller:  # type: ignore[override] # the base gives the header's text
@@ -97,10 +95,11 @@ async def principal_of(service: Service, authorization: str | None) -> Principal
         Unavailable: it cannot be verified now.
     """
     token = _bearer(authorization)
-    known = service.verifier.remembered(token)
+    verifier = service.identity.verifier
+    known = verifier.remembered(token)
     if known is not None:
         return known
-    return await to_thread.run_sync(service.verifier.verify, token, limiter=service.verifying)
+    return await to_thread.run_sync(verifier.verify, token, limiter=service.verifying)
 
 
 def _bearer(header: str | None) -> str:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stemma.api.dependencies import Service, principal_of
 from stemma.api.error_responses import error_answer, incident, refusal
 from stemma.api.metrics import Metrics
-from stemma.auth.local_issuer import is_loopback
+from stemma.auth.exposure import is_loopback
 from stemma.errors import StemmaError, TooLarge
 
 _ALWAYS: Final = {

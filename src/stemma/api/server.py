@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from stemma.api.app import create_app
-from stemma.auth.local_issuer import check_exposure
+from stemma.auth.exposure import check_exposure
 from stemma.lifecycle.installation import Installation, open_installation
 from stemma.settings import Settings
 
@@ -30,7 +30,7 @@ def bind(settings: Settings) -> socket.socket:
     """The socket to listen on. Its port is the one that was set, or a free one where that is 0.
 
     Raises:
-        Exposed: the address is not this machine alone.
+        Exposed, ExampleSecrets: others could reach it with secrets that everybody knows.
         OSError: the port is taken.
     """
     check_exposure(settings)

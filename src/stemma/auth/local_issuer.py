@@ -1,11 +1,10 @@
 """The issuer of an embedded installation: five known people, tokens signed with a key of our own.
 
-Everybody knows these passwords, so it serves loopback addresses and nothing else (:func:`check_exposure`). Whoever
-verifies its tokens does it as with those of Keycloak.
+Everybody knows these passwords, so it serves loopback addresses and nothing else (:mod:`stemma.auth.exposure`).
+Whoever verifies its tokens does it as with those of Keycloak.
 """
 
 import hmac
-import ipaddress
 import os
 import threading
 import time
@@ -34,19 +33,6 @@ REFRESH_LIFETIME_SECONDS: Final = 30 * 24 * 3600
 FAILURES: Final = 10
 FAILURE_WINDOW_SECONDS: Final = 60.0
 """After so many wrong passwords for a name within this time, the name is refused until some of them are past."""
-
-
-class Exposed(StemmaError):
-    """The local issuer would be reachable from other machines."""
-
-    code, exit_code = "exposed", 78
-
-    def __init__(self, host: str) -> None:
-        super().__init__(
-            f"the local login has passwords that everybody knows, so it must not listen on {host!r}: "
-            "set STEMMA_HOST to 127.0.0.1, ::1 or localhost",
-        )
-        self.host = host
 
 
 class GrantRefused(StemmaError):
@@ -108,6 +94,7 @@ class LocalIssuer:
 
     def __init__(self, settings: Settings) -> None:
         self.url = f"{settings.public_url.rstrip('/')}/auth"
+        self.issuer = self.url
         self._access_seconds = settings.token_lifetime_seconds
         self._key = _kept_key(settings.keys_folder)
         self._throttle = Throttle()
@@ -223,26 +210,6 @@ class Throttle:
         while failures and failures[0] <= time.monotonic() - self._window_seconds:
             failures.popleft()
         return failures
-
-
-def check_exposure(settings: Settings) -> None:
-    """Return when the local issuer would be reachable from this machine alone.
-
-    Raises:
-        Exposed: ``settings.host`` is no loopback address.
-    """
-    if not is_loopback(settings.host):
-        raise Exposed(settings.host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host``, a name or an address without port and brackets, is this machine and no other."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _kept_key(folder: Path) -> ECKey:

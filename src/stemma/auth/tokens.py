@@ -1,12 +1,14 @@
 """Verifies access tokens: one code for every issuer.
 
-Nothing is asked of anybody while a known key signed the token. What has been verified is remembered for a while, by
-the token's digest and never longer than the token lives, so that the next request with it costs microseconds.
+Nothing is asked of anybody while a known key signed the token; keys that have become old are asked for anew beside the
+requests, so that one that was withdrawn is not believed for ever. What has been verified is remembered for a while,
+by the token's digest and never longer than the token lives, so that the next request with it costs microseconds.
 """
 
 import base64
 import hashlib
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -31,6 +33,8 @@ ALGORITHMS: Final = ("RS256", "ES256")
 MAX_TOKEN_CHARACTERS: Final = 16 * 1024
 REFRESH_SECONDS: Final = 5.0
 """At most this often the keys are asked for anew, however many tokens name a key that nobody knows."""
+KEYS_SECONDS: Final = 300.0
+"""After so long the keys are asked for anew, while requests go on with those that are known."""
 REMEMBERED_SECONDS: Final = 300.0
 """How long a verified token is believed at most without another look: a key that is withdrawn is out by then."""
 REMEMBERED_TOKENS: Final = 4096
@@ -44,7 +48,9 @@ _ACCESS_TOKEN_TYPES: Final = frozenset({"at+jwt", "application/at+jwt"})
 
 
 class KeySource(Protocol):
-    """Where an issuer's public keys come from."""
+    """An issuer: what its tokens call it, and where its public keys come from."""
+
+    issuer: str
 
     def fetch(self) -> Sequence[dict[str, Any]]:
         """The issuer's keys as JSON Web Keys, asked for now.
@@ -52,6 +58,15 @@ class KeySource(Protocol):
         Raises:
             Unavailable: the issuer does not answer.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerState:
+    """How it stands with the issuer."""
+
+    answers: bool
+    has_keys: bool
+    """Whether tokens can be verified, be it with the keys of before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +78,13 @@ class _Verified:
 class Verifier:
     """Turns tokens of one issuer into principals. Safe to use from several threads."""
 
-    def __init__(self, keys: KeySource, *, issuer: str, audience: str = AUDIENCE) -> None:
+    def __init__(self, keys: KeySource, *, audience: str = AUDIENCE) -> None:
         self._source = keys
-        self._issuer = issuer
+        self._issuer = keys.issuer
         self._audience = audience
         self._keys: dict[str, Key] = {}
-        self._asked_at = -REFRESH_SECONDS
+        self._asked_at = self._had_at = -math.inf
+        self._trouble: Unavailable | None = None
         self._asking = threading.Lock()
         self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
         self._remembering = threading.Lock()
@@ -107,24 +123,53 @@ class Verifier:
         if key is None:
             self._ask_for_keys(name)
             key = self._keys.get(name)
+        elif self._is_due(self._had_at, KEYS_SECONDS):
+            self._ask_beside()
         if key is None:
             raise NotAuthenticated("the token is signed with a key that its issuer does not have")
         return key
 
-    def _ask_for_keys(self, wanted: str) -> None:
-        with self._asking:
-            now = time.monotonic()
-            if wanted in self._keys or now - self._asked_at < REFRESH_SECONDS:
-                return
-            self._asked_at = now
-            try:
-                found = self._source.fetch()
-            except Unavailable as error:
-                logger.warning("the keys of %s could not be had: %s", self._issuer, error)
-                if not self._keys:
-                    raise
-                return
-            self._keys = {key.kid: key for key in map(_signing_key, found) if key is not None and key.kid}
+    def check_issuer(self) -> IssuerState:
+        """Whether the issuer answers, asked now or some seconds ago, and whether tokens can be verified without it."""
+        self._ask_for_keys(None)
+        return IssuerState(answers=self._had_at >= self._asked_at, has_keys=bool(self._keys))
+
+    def _ask_for_keys(self, wanted: str | None) -> None:
+        """Ask, unless that was done some seconds ago. Who has keys to go on with does not wait for who is asking.
+
+        Raises:
+            Unavailable: no key is known yet, ``wanted`` is, and the issuer does not answer.
+        """
+        if not self._asking.acquire(blocking=not self._keys):
+            return
+        try:
+            if wanted not in self._keys and self._is_due(self._asked_at, REFRESH_SECONDS):
+                self._asked_at = time.monotonic()
+                self._trouble = self._fetch()
+            if wanted is not None and not self._keys and self._trouble:
+                raise self._trouble
+        finally:
+            self._asking.release()
+
+    def _fetch(self) -> Unavailable | None:
+        """Take the issuer's keys in place of those that there are; what hindered it where it does not answer."""
+        try:
+            found = self._source.fetch()
+        except Unavailable as error:
+            logger.warning("the keys of %s could not be had: %s", self._issuer, getattr(error, "reason", error))
+            return error
+        self._keys = {key.kid: key for key in map(_signing_key, found) if key is not None and key.kid}
+        self._had_at = time.monotonic()
+        return None
+
+    def _ask_beside(self) -> None:
+        """Ask in a thread of its own; the request that noticed that the keys are old goes on."""
+        if self._is_due(self._asked_at, REFRESH_SECONDS) and not self._asking.locked():
+            threading.Thread(target=self._ask_for_keys, args=[None], name="keys", daemon=True).start()
+
+    @staticmethod
+    def _is_due(last: float, seconds: float) -> bool:
+        return time.monotonic() - last >= seconds
 
     def _claims(self, token: str, key: Key) -> dict[str, Any]:
         try:

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 
 from stemma.errors import StemmaError
 from stemma.settings import Settings
@@ -17,7 +17,7 @@ class SettingsUnfit(StemmaError):
 class CommandLineSettings(Settings):
     """How the commands that ask a service do it."""
 
-    url: str | None = None
+    url: str | None = Field(default=None, examples=["http://localhost:8000"])
     """The service that the command line asks. Unset: the one of ``stemma login``, else the one that ``stemma serve``
     runs on this data folder, else none: the work is done here."""
 
@@ -40,5 +40,10 @@ def settings() -> CommandLineSettings:
     try:
         return CommandLineSettings()
     except ValidationError as error:
-        told = "; ".join(f"STEMMA_{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors())
+        told = "; ".join(f"{_variable(str(one['loc'][0]))}: {one['msg']}" for one in error.errors())
         raise SettingsUnfit(told) from error
+
+
+def _variable(place: str) -> str:
+    """What a setting is called in the environment; one with a name of its own is found under that."""
+    return place if place.isupper() else f"STEMMA_{place.upper()}"

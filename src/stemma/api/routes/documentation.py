@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.docs import get_swagger_ui_html, get_swagger_ui_oauth2_redirect_html
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
-from stemma.api.dependencies import open_to_all
-from stemma.auth.local_issuer import CLIENT
+from stemma.api.dependencies import Service, open_to_all
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(open_to_all)])
 
@@ -19,28 +18,51 @@ _ASSETS: Final = {
     "swagger-ui.css": "text/css",
     "favicon.png": "image/png",
 }
-_PAGE: Final = {
-    "Content-Security-Policy": (
-        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-        "img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-    ),
-}
+_REDIRECT: Final = "/docs/oauth2-redirect"
+
+
+def _headers(*origins: str) -> dict[str, str]:
+    """Nothing but our own files, and requests to ourselves and ``origins``."""
+    asked = " ".join(("'self'", *origins))
+    return {
+        "Content-Security-Policy": (
+            "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+            f"connect-src {asked}; img-src 'self' data: blob:; "
+            "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+        ),
+    }
 
 
 @router.get("/docs")
 async def swagger(request: Request) -> Response:
     """The page."""
     root = request.scope.get("root_path", "")
+    service: Service = request.app.state.service
+    identity = service.identity
     page = get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
         title="Stemma",
         swagger_js_url=f"{root}/docs/swagger-ui-bundle.js",
         swagger_css_url=f"{root}/docs/swagger-ui.css",
         swagger_favicon_url=f"{root}/docs/favicon.png",
-        init_oauth={"clientId": CLIENT, "appName": "Stemma"},
+        oauth2_redirect_url=f"{root}{_REDIRECT}",
+        init_oauth={
+            "clientId": identity.client_id,
+            "appName": "Stemma",
+            "scopes": "openid",
+            "usePkceWithAuthorizationCodeGrant": True,
+        },
         swagger_ui_parameters={"persistAuthorization": True, "displayOperationId": True, "docExpansion": "list"},
     )
-    page.headers.update(_PAGE)
+    page.headers.update(_headers(*identity.origins))
+    return page
+
+
+@router.get(_REDIRECT)
+async def redirect() -> Response:
+    """Where the login service sends the browser back to; it hands the code to the page that opened it."""
+    page = get_swagger_ui_oauth2_redirect_html()
+    page.headers.update(_headers())
     return page
 
 

@@ -9,9 +9,8 @@ from stemma.api.dependencies import Reader, Service, open_to_all
 from stemma.api.error_responses import documented, error_answer, guarded
 from stemma.api.metrics import CONTENT_TYPE, Metrics
 from stemma.api.schemas.envelope import Envelope
-from stemma.api.schemas.service import Health, Readiness, WhoAmI
+from stemma.api.schemas.service import Health, LoginWays, Readiness, WhoAmI
 from stemma.errors import DatabaseUnavailable, Unavailable
-from stemma.lifecycle.installation import Installation
 
 router = APIRouter(tags=["service"])
 
@@ -24,16 +23,18 @@ async def health() -> Response:
 
 @router.get("/readyz", response_model=Envelope[Readiness], dependencies=[Depends(open_to_all)], responses=documented())
 def ready(request: Request) -> Response:
-    """Each part, and whether it answers; 503 when one does not."""
+    """Each part, and whether it answers; 503 when one does not without which nobody can be served."""
     service: Service = request.app.state.service
-    found = _readiness(service.installation)
-    if "unavailable" in found.model_dump().values():
+    issuer = service.identity.verifier.check_issuer()
+    found = _readiness(service, can_log_in=issuer.answers)
+    if "unavailable" in {found.database, found.store} or not issuer.has_keys:
         wait = {"Retry-After": str(Unavailable.retry_after_seconds)}
         return error_answer(503, "a part of the service does not answer", found.model_dump(), headers=wait)
-    return answer(found, "ready")
+    return answer(found, "ready" if issuer.answers else "ready, but nobody can log in: the login service is silent")
 
 
-def _readiness(installation: Installation) -> Readiness:
+def _readiness(service: Service, *, can_log_in: bool) -> Readiness:
+    installation = service.installation
     try:
         installation.database.ping()
         database = True
@@ -43,6 +44,24 @@ def _readiness(installation: Installation) -> Readiness:
     return Readiness(
         database="ready" if database else "unavailable",
         store="ready" if store else "unavailable",
+        login="ready" if can_log_in else "unavailable",
+    )
+
+
+@router.get("/login", response_model=Envelope[LoginWays], dependencies=[Depends(open_to_all)], responses=documented())
+async def ways_to_log_in(request: Request) -> Response:
+    """Where and how to get a token."""
+    service: Service = request.app.state.service
+    identity = service.identity
+    return answer(
+        LoginWays(
+            issuer=identity.issuer,
+            client_id=identity.client_id,
+            token_url=identity.token_url,
+            authorization_url=identity.authorization_url,
+            device_authorization_url=identity.device_authorization_url,
+        ),
+        "log in at the issuer, and send the token as: Authorization: Bearer TOKEN",
     )
 
 

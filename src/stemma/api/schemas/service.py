@@ -19,6 +19,19 @@ class Readiness(Answer):
 
     database: Literal["ready", "unavailable"]
     store: Literal["ready", "unavailable"]
+    login: Literal["ready", "unavailable"] = Field(
+        description="Unavailable: nobody can log in; who did before goes on, so that the service as a whole is ready."
+    )
+
+
+class LoginWays(Answer):
+    """Where and how to get a token."""
+
+    issuer: str = Field(examples=["http://localhost:8080/realms/prov"])
+    client_id: str = Field(examples=["api"], description="The public client, for people.")
+    token_url: str = Field(description="Relative to the service, where that gives the tokens itself.")
+    authorization_url: str | None = Field(description="For the authorization code flow with PKCE (RFC 7636).")
+    device_authorization_url: str | None = Field(description="For the device flow (RFC 8628).")
 
 
 class WhoAmI(Answer):
