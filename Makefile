@@ -73,6 +73,8 @@ lock: ## Compile the locks (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header --upgrade \
 		pyproject.toml -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
+		pyproject.toml --extra mysql --extra reana -c requirements.txt -o requirements-full.txt
+	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header \
 		pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
 .PHONY: clean
