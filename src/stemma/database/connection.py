@@ -1,12 +1,18 @@
 """The way to the database: one engine a process, one transaction a request or a worker's step."""
 
+import math
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import URL, Connection, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import Session
 
 from stemma.errors import DatabaseUnavailable
@@ -14,9 +20,17 @@ from stemma.errors import DatabaseUnavailable
 T = TypeVar("T")
 
 _SQLITE_BUSY_MILLISECONDS = 5000
-_RETRIES = 5
+_SQLITE_READERS = 4
+"""How many threads read at a time (:class:`_Gate`)."""
+_CONNECTIONS = {"pool_size": 20, "max_overflow": 40}
+"""More than there are threads that could want one."""
+_IDLE_SECONDS = 1.0
+"""A connection that was not used for so long is tried before it is given out: the server may have gone meanwhile."""
+_RETRIES = 6
 _DEADLOCK_CODES = frozenset({1205, 1213})
 """MySQL: lock wait timeout, deadlock. The transaction was rolled back and may simply be tried again."""
+_LOST_CODES = frozenset({2006, 2013, 2055, 4031})
+"""MySQL: the connection is gone. What was not committed is rolled back."""
 
 
 class Database:
@@ -29,6 +43,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = make_url(url)
         self.engine = _sqlite_engine(self._url) if self.is_sqlite else _mysql_engine(self._url)
+        self._gate = _Gate(_SQLITE_READERS) if self.is_sqlite else None
 
     @property
     def is_sqlite(self) -> bool:
@@ -52,12 +67,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that only reads.
+        """A session that only reads. Each of its queries sees what is committed by then, on every database.
 
         Raises:
             DatabaseUnavailable: the database is locked or gone.
         """
         with (
+            self._gate.passed() if self._gate else nullcontext(),
             _translated(),
             self.engine.connect().execution_options(stemma_reading=True) as connection,
             Session(connection, expire_on_commit=False) as session,
@@ -65,18 +81,27 @@ class Database:
             yield session
 
     def write(self, work: Callable[[Session], T]) -> T:
-        """Do ``work`` in a transaction of its own, again when the database chose it as a deadlock's victim.
+        """Do ``work`` in a transaction of its own, again when the database rolled it back.
 
-        ``work`` must have no effect outside the session.
+        It does so with a deadlock's victim, and when the connection is lost before the commit was asked for; after
+        that nobody knows what became of it, and nothing is tried again. ``work`` must have no effect outside the
+        session.
+
+        Raises:
+            DatabaseUnavailable: the database is locked or gone.
         """
-        for _ in range(_RETRIES):
+        for tries_left in reversed(range(_RETRIES)):
+            committing = False
             try:
                 with self.transaction() as session:
-                    return work(session)
-            except _DeadlockError:
-                continue
-        with self.transaction() as session:
-            return work(session)
+                    done = work(session)
+                    committing = True
+            except (_DeadlockError, _ConnectionLostError) as error:
+                if not tries_left or (committing and isinstance(error, _ConnectionLostError)):
+                    raise
+            else:
+                return done
+        raise AssertionError("the last try returns or raises")
 
     def ping(self) -> None:
         """Raise DatabaseUnavailable unless the database answers."""
@@ -88,8 +113,39 @@ class Database:
         self.engine.dispose()
 
 
+class _Gate:
+    """Lets so many threads read at a time, and one that is inside already in again.
+
+    A read is short, and gives the interpreter's lock away at every call of the driver: a crowd of readers would spend
+    more time on handing that lock around than on reading.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._free: SimpleQueue[None] = SimpleQueue()  # a lock in C, several times faster than a semaphore
+        self._inside = threading.local()
+        for _ in range(width):
+            self._free.put(None)
+
+    @contextmanager
+    def passed(self) -> Iterator[None]:
+        if getattr(self._inside, "is_here", False):
+            yield
+            return
+        self._free.get()
+        self._inside.is_here = True
+        try:
+            yield
+        finally:
+            self._inside.is_here = False
+            self._free.put(None)
+
+
 class _DeadlockError(DatabaseUnavailable):
     """The transaction was rolled back in favour of another."""
+
+
+class _ConnectionLostError(DatabaseUnavailable):
+    """The connection went away in the middle."""
 
 
 @contextmanager
@@ -99,6 +155,8 @@ def _translated() -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as error:
         raise _unavailable(error) from error
+    except PoolTimeoutError as error:
+        raise DatabaseUnavailable(str(error)) from error
     except DBAPIError as error:
         if error.connection_invalidated:
             raise _unavailable(error) from error
@@ -109,11 +167,14 @@ def _unavailable(error: DBAPIError) -> DatabaseUnavailable:
     arguments = getattr(error.orig, "args", ())
     if arguments and arguments[0] in _DEADLOCK_CODES:
         return _DeadlockError(str(error.orig))
+    if arguments and arguments[0] in _LOST_CODES:
+        return _ConnectionLostError(str(error.orig))
     return DatabaseUnavailable(str(error.orig))
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_MILLISECONDS / 1000, "isolation_level": None})
+    arguments = {"timeout": _SQLITE_BUSY_MILLISECONDS / 1000, "isolation_level": None, "check_same_thread": False}
+    engine = create_engine(url, connect_args=arguments, **_CONNECTIONS)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -126,8 +187,8 @@ def _sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get("stemma_reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        if not connection.get_execution_options().get("stemma_reading", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
@@ -136,9 +197,9 @@ def _mysql_engine(url: URL) -> Engine:
     engine = create_engine(
         url.update_query_dict({"charset": "utf8mb4"}),
         isolation_level="READ COMMITTED",
-        pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={"connect_timeout": 5},
+        **_CONNECTIONS,
     )
 
     @event.listens_for(engine, "connect")
@@ -146,5 +207,17 @@ def _mysql_engine(url: URL) -> Engine:
         cursor = connection.cursor()
         cursor.execute("SET time_zone = '+00:00', innodb_lock_wait_timeout = 10")
         cursor.close()
+
+    @event.listens_for(engine, "checkin")
+    def note(_: object, record: ConnectionPoolEntry) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def look(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+        if time.monotonic() - record.info.get("idle_since", math.inf) > _IDLE_SECONDS:
+            try:
+                connection.ping()
+            except engine.dialect.loaded_dbapi.Error as error:
+                raise DisconnectionError(str(error)) from error  # the pool makes another one
 
     return engine

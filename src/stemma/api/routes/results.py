@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from stemma.api.answers import HARMLESS, OCTETS, disposition, file_answers, stored_file
+from stemma.api.contract import STORED_FILE
 from stemma.api.dependencies import Caller, ExecutionId, FileId, Reader, ReanaName, ReanaNumber
 from stemma.api.error_responses import guarded
 from stemma.api.zips import Layout, archive
-from stemma.database.queries import contents, facts, queue, runs
+from stemma.database.queries import contents, facts, runs
 from stemma.errors import Conflict, FileNotFound, RunNotEnded
 from stemma.lifecycle.outputs import occurrences_in
-from stemma.records import Json
 
 router = APIRouter(prefix="/workflow_execution", tags=["execution"])
 
@@ -47,7 +47,7 @@ def outputs(caller: Reader, execution_id: ExecutionId) -> Response:
 @router.get(
     "/files/{file_id:number}",
     response_class=Response,
-    responses=guarded(404) | file_answers(OCTETS) | {304: {"description": "you have it already"}},
+    responses=guarded(404) | file_answers(OCTETS) | STORED_FILE,
 )
 def file(request: Request, caller: Reader, file_id: FileId) -> Response:
     """One file of an execution, by the `id` that its inputs and outputs show."""
@@ -66,14 +66,14 @@ def _named(caller: Caller, name: str, number: int) -> int:
 def _zip(caller: Caller, run_id: int, side: _Side) -> Response:
     installation = caller.installation
     with installation.database.reading() as session:
-        run = runs.get(session, run_id, caller.principal.groups)
-        row = queue.run_row(session, run_id)
-        values: dict[str, Json] | None = row.inputs if side == "inputs" else row.outputs
+        found = runs.get_whole(session, run_id, caller.principal.groups)
+        run = found.summary
+        values = found.inputs if side == "inputs" else found.outputs
         if values is None:
             if not run.state.is_terminal:
                 raise RunNotEnded(run_id, run.state.value)
             raise Conflict(f"execution {run_id} is {run.state.value} and has no outputs")
-        digests = facts.digests(session, run_id, [found.occurrence for found in occurrences_in(values)])
+        digests = facts.digests(session, run_id, [file.occurrence for file in occurrences_in(values)])
     layout = Layout(installation.store, digests)
     document_name = f"{side}.json"
     document = layout.place(values, document_name)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session, col
 
 from stemma.database.queries import workflows
@@ -17,6 +17,7 @@ from stemma.database.tables import (
     RunRow,
     StepRow,
     UsageRow,
+    table_of,
 )
 from stemma.errors import RunNotFound
 from stemma.records import (
@@ -35,6 +36,13 @@ from stemma.states import RunState, StepState
 
 _NAMED_AT_A_TIME = 500
 """How many things one query names: databases bound the length of a list."""
+
+# Made once: building a statement takes longer than asking it.
+_STEP, _OCCURRENCE = table_of(StepRow), table_of(OccurrenceRow)
+_STEPS = select(_STEP).where(_STEP.c.run_id == bindparam("run_id")).order_by(_STEP.c.started_at, _STEP.c.id)
+_NUMBERS = select(_OCCURRENCE.c.uuid, _OCCURRENCE.c.id).where(
+    _OCCURRENCE.c.uuid.in_(bindparam("uuids", expanding=True)),
+)
 
 
 def visible_run(session: Session, run_id: int, groups: Collection[str], *, deleted: bool = False) -> RunRecord:
@@ -108,11 +116,8 @@ def attempts(session: Session, run_id: int) -> tuple[AttemptRecord, ...]:
 
 def steps(session: Session, run_id: int, *, attempt: int | None = None) -> tuple[StepRecord, ...]:
     """The step executions of a run, by start; of one attempt or of all."""
-    table = StepRow.__table__  # type: ignore[attr-defined]
-    query = select(table).where(table.c.run_id == run_id).order_by(table.c.started_at, table.c.id)
-    if attempt is not None:
-        query = query.where(table.c.attempt == attempt)
-    return tuple(_step(row) for row in session.execute(query))
+    query = _STEPS if attempt is None else _STEPS.where(_STEP.c.attempt == attempt)
+    return tuple(_step(row) for row in session.execute(query, {"run_id": run_id}))
 
 
 def step(session: Session, run_id: int, name: str) -> StepRecord | None:
@@ -127,32 +132,28 @@ def step(session: Session, run_id: int, name: str) -> StepRecord | None:
 
 def occurrences(session: Session, run_id: int) -> tuple[Occurrence, ...]:
     """The files and directories of a run, in the order of being recorded."""
-    table = OccurrenceRow.__table__  # type: ignore[attr-defined]
-    query = select(table).where(table.c.run_id == run_id).order_by(table.c.id)
+    query = select(_OCCURRENCE).where(_OCCURRENCE.c.run_id == run_id).order_by(_OCCURRENCE.c.id)
     return tuple(_occurrence(row) for row in session.execute(query))
 
 
 def numbers_of(session: Session, uuids: Sequence[UUID]) -> dict[UUID, int]:
     """The numbers of occurrences in this service, by which files are asked for."""
-    table = OccurrenceRow.__table__  # type: ignore[attr-defined]
     found: dict[UUID, int] = {}
     for start in range(0, len(uuids), _NAMED_AT_A_TIME):
         part = uuids[start : start + _NAMED_AT_A_TIME]
-        found |= {
-            row.uuid: row.id for row in session.execute(select(table.c.uuid, table.c.id).where(table.c.uuid.in_(part)))
-        }
+        found |= {row.uuid: row.id for row in session.execute(_NUMBERS, {"uuids": part})}
     return found
 
 
 def run_outputs(session: Session, run_id: int) -> tuple[RunOutput, ...]:
     """Which occurrences are outputs of the run."""
-    table = RunOutputRow.__table__  # type: ignore[attr-defined]
+    table = table_of(RunOutputRow)
     query = select(table).where(table.c.run_id == run_id).order_by(table.c.id)
     return tuple(RunOutput(row.occurrence, row.port, row.position) for row in session.execute(query))
 
 
 def _usages(session: Session, run_id: int) -> tuple[Usage, ...]:
-    table = UsageRow.__table__  # type: ignore[attr-defined]
+    table = table_of(UsageRow)
     query = select(table).where(table.c.run_id == run_id).order_by(table.c.id)
     return tuple(Usage(row.step, row.occurrence, row.port, row.position) for row in session.execute(query))
 

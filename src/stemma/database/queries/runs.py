@@ -3,15 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
 from stemma.database.queries import events
-from stemma.database.tables import CaptureRow, PersonRow, RevisionRow, RunRow
+from stemma.database.tables import CaptureRow, PersonRow, RevisionRow, RunRow, table_of
 from stemma.errors import DatabaseUnavailable, RunNotFound
 from stemma.records import Json, Person, RunSummary
 from stemma.states import RunState
@@ -35,41 +35,60 @@ class NewRun:
     time_limit_seconds: float | None
 
 
-def _summaries() -> Any:
-    return (
-        select(
-            RunRow,
-            col(RevisionRow.number),
-            col(PersonRow.username),
-            col(CaptureRow.captured_at),
-        )
-        .join(RevisionRow, col(RevisionRow.id) == col(RunRow.revision_id))
-        .join(PersonRow, col(PersonRow.subject) == col(RunRow.submitted_by))
-        .outerjoin(CaptureRow, col(CaptureRow.run_id) == col(RunRow.id))
+@dataclass(frozen=True, slots=True)
+class WholeRun:
+    """A run with what went in and what came out."""
+
+    summary: RunSummary
+    inputs: dict[str, Json]
+    outputs: dict[str, Json] | None
+    """None until it has finished."""
+
+
+_RUN, _REVISION, _PERSON, _CAPTURE = (table_of(row) for row in (RunRow, RevisionRow, PersonRow, CaptureRow))
+_SUMMARIES: Final = (
+    select(
+        *(_RUN.c[name] for name in (
+            "id", "uuid", "group_name", "workflow_id", "engine", "reference", "name", "number", "state", "submitted_by",
+            "submitted_at", "started_at", "ended_at", "reason", "attempt", "stop_requested_at",
+        )),
+        _REVISION.c.number.label("revision_number"),
+        _PERSON.c.username,
+        _CAPTURE.c.captured_at,
     )
+    .join(_REVISION, _REVISION.c.id == _RUN.c.revision_id)
+    .join(_PERSON, _PERSON.c.subject == _RUN.c.submitted_by)
+    .outerjoin(_CAPTURE, _CAPTURE.c.run_id == _RUN.c.id)
+)  # fmt: skip
+_VISIBLE: Final = (
+    _RUN.c.group_name.in_(bindparam("groups", expanding=True)),
+    _RUN.c.deleted_at.is_(None),
+)
+_ONE: Final = _SUMMARIES.where(_RUN.c.id == bindparam("run_id"), *_VISIBLE)
+_ONE_WHOLE: Final = _ONE.add_columns(_RUN.c.inputs, _RUN.c.outputs)
+"""Made once: building a statement takes longer than asking it."""
 
 
-def _summary(found: Any) -> RunSummary:
-    row, revision_number, username, captured_at = found
+def _summary(row: Any) -> RunSummary:
     return RunSummary(
         id=row.id,
         uuid=row.uuid,
         group=row.group_name,
         workflow_id=row.workflow_id,
-        revision_number=revision_number,
+        revision_number=row.revision_number,
         engine=row.engine,
         reference=row.reference,
         name=row.name,
         number=row.number,
         state=RunState(row.state),
-        submitted_by=Person(row.submitted_by, username),
+        submitted_by=Person(row.submitted_by, row.username),
         submitted_at=row.submitted_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
         reason=row.reason,
         attempt=row.attempt,
         stop_requested_at=row.stop_requested_at,
-        captured_at=captured_at,
+        captured_at=row.captured_at,
     )
 
 
@@ -84,16 +103,16 @@ def page(
     name: str | None = None,
 ) -> list[RunSummary]:
     """At most ``limit`` runs of ``groups``, newest first, with ids below ``before``."""
-    query = _summaries().where(col(RunRow.group_name).in_(groups), col(RunRow.deleted_at).is_(None))
+    query = _SUMMARIES.where(*_VISIBLE).order_by(_RUN.c.id.desc()).limit(limit)
     if before is not None:
-        query = query.where(col(RunRow.id) < before)
+        query = query.where(_RUN.c.id < before)
     if state is not None:
-        query = query.where(col(RunRow.state) == state.value)
+        query = query.where(_RUN.c.state == state.value)
     if workflow_id is not None:
-        query = query.where(col(RunRow.workflow_id) == workflow_id)
+        query = query.where(_RUN.c.workflow_id == workflow_id)
     if name is not None:
-        query = query.where(col(RunRow.name) == name)
-    return [_summary(row) for row in session.execute(query.order_by(col(RunRow.id).desc()).limit(limit))]
+        query = query.where(_RUN.c.name == name)
+    return [_summary(row) for row in session.execute(query, {"groups": list(groups)})]
 
 
 def get(session: Session, run_id: int, groups: Collection[str]) -> RunSummary:
@@ -102,15 +121,24 @@ def get(session: Session, run_id: int, groups: Collection[str]) -> RunSummary:
     Raises:
         RunNotFound: there is none of this id in ``groups``, or it was deleted.
     """
-    query = _summaries().where(
-        col(RunRow.id) == run_id,
-        col(RunRow.group_name).in_(groups),
-        col(RunRow.deleted_at).is_(None),
-    )
-    row = session.execute(query).first()
+    return _summary(_one(session, _ONE, run_id, groups))
+
+
+def get_whole(session: Session, run_id: int, groups: Collection[str]) -> WholeRun:
+    """The run with its input and output objects, as they were recorded.
+
+    Raises:
+        RunNotFound: there is none of this id in ``groups``, or it was deleted.
+    """
+    row = _one(session, _ONE_WHOLE, run_id, groups)
+    return WholeRun(_summary(row), row.inputs, row.outputs)
+
+
+def _one(session: Session, query: Any, run_id: int, groups: Collection[str]) -> Any:
+    row = session.execute(query, {"run_id": run_id, "groups": list(groups)}).first()
     if row is None:
         raise RunNotFound(run_id)
-    return _summary(row)
+    return row
 
 
 def id_by_name(session: Session, name: str, number: int, groups: Collection[str]) -> int:

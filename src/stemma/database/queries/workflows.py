@@ -3,16 +3,16 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
 from stemma import clock
 from stemma.cwl import steps
 from stemma.database.queries.insert import insert_rows
-from stemma.database.tables import ContentRow, PersonRow, RevisionFileRow, RevisionRow, WorkflowRow
+from stemma.database.tables import ContentRow, PersonRow, RevisionFileRow, RevisionRow, WorkflowRow, table_of
 from stemma.errors import DuplicateWorkflow, RevisionNotFound, WorkflowNotFound
 from stemma.records import BundleFile, Content, Json, Person, RevisionRecord, WorkflowRecord, WorkflowStructure
 
@@ -47,22 +47,32 @@ class RevisionSummary:
     inputs: Content | None
 
 
-def _entries() -> Any:
-    return select(WorkflowRow, PersonRow).join(PersonRow, col(PersonRow.subject) == col(WorkflowRow.created_by))
+_WORKFLOW, _PERSON = table_of(WorkflowRow), table_of(PersonRow)
+_ENTRIES: Final = (
+    select(
+        *(_WORKFLOW.c[name] for name in (
+            "id", "uuid", "group_name", "name", "version", "latest_number", "created_at", "created_by", "updated_at",
+        )),
+        _PERSON.c.username,
+    )
+    .join(_PERSON, _PERSON.c.subject == _WORKFLOW.c.created_by)
+    .where(_WORKFLOW.c.group_name.in_(bindparam("groups", expanding=True)), _WORKFLOW.c.live == 1)
+)  # fmt: skip
+_ONE: Final = _ENTRIES.where(_WORKFLOW.c.id == bindparam("workflow_id"))
+"""Made once: building a statement takes longer than asking it."""
 
 
 def _record(row: Any) -> WorkflowRecord:
-    workflow, person = row
     return WorkflowRecord(
-        id=workflow.id,
-        uuid=workflow.uuid,
-        group=workflow.group_name,
-        name=workflow.name,
-        version=workflow.version,
-        latest_number=workflow.latest_number,
-        created_at=workflow.created_at,
-        created_by=Person(person.subject, person.username),
-        updated_at=workflow.updated_at,
+        id=row.id,
+        uuid=row.uuid,
+        group=row.group_name,
+        name=row.name,
+        version=row.version,
+        latest_number=row.latest_number,
+        created_at=row.created_at,
+        created_by=Person(row.created_by, row.username),
+        updated_at=row.updated_at,
     )
 
 
@@ -76,14 +86,14 @@ def page(
     version: str | None = None,
 ) -> list[WorkflowRecord]:
     """At most ``limit`` entries of ``groups``, newest first, with ids below ``before``."""
-    query = _entries().where(col(WorkflowRow.group_name).in_(groups), col(WorkflowRow.live) == 1)
+    query = _ENTRIES.order_by(_WORKFLOW.c.id.desc()).limit(limit)
     if before is not None:
-        query = query.where(col(WorkflowRow.id) < before)
+        query = query.where(_WORKFLOW.c.id < before)
     if name is not None:
-        query = query.where(col(WorkflowRow.name) == name)
+        query = query.where(_WORKFLOW.c.name == name)
     if version is not None:
-        query = query.where(col(WorkflowRow.version) == version)
-    return [_record(row) for row in session.execute(query.order_by(col(WorkflowRow.id).desc()).limit(limit))]
+        query = query.where(_WORKFLOW.c.version == version)
+    return [_record(row) for row in session.execute(query, {"groups": list(groups)})]
 
 
 def get(session: Session, workflow_id: int, groups: Collection[str]) -> WorkflowRecord:
@@ -92,12 +102,7 @@ def get(session: Session, workflow_id: int, groups: Collection[str]) -> Workflow
     Raises:
         WorkflowNotFound: there is none of this id in ``groups``.
     """
-    query = _entries().where(
-        col(WorkflowRow.id) == workflow_id,
-        col(WorkflowRow.group_name).in_(groups),
-        col(WorkflowRow.live) == 1,
-    )
-    row = session.execute(query).first()
+    row = session.execute(_ONE, {"workflow_id": workflow_id, "groups": list(groups)}).first()
     if row is None:
         raise WorkflowNotFound(workflow_id)
     return _record(row)

@@ -1,5 +1,9 @@
 """The tables, one module a subject. Importing this package declares them all."""
 
+from sqlalchemy import Table
+from sqlmodel import SQLModel
+
+from stemma.database.tables.audit import AuditRow
 from stemma.database.tables.contents import ContentRow
 from stemma.database.tables.facts import EventRow, OccurrenceRow, RunOutputRow, StepRow, UsageRow
 from stemma.database.tables.people import PersonRow
@@ -8,6 +12,7 @@ from stemma.database.tables.workflows import RevisionFileRow, RevisionRow, Workf
 
 __all__ = [
     "AttemptRow",
+    "AuditRow",
     "CaptureRow",
     "ContentRow",
     "EventRow",
@@ -20,4 +25,11 @@ __all__ = [
     "StepRow",
     "UsageRow",
     "WorkflowRow",
+    "table_of",
 ]
+
+
+def table_of(row: type[SQLModel]) -> Table:
+    """The table behind ``row``: selecting its columns is several times faster than making objects of rows."""
+    table: Table = row.__table__  # type: ignore[attr-defined]
+    return table
