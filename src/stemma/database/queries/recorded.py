@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, select
 from sqlmodel import Session, col
 
+from stemma.database.prepared import Prepared
 from stemma.database.queries import workflows
 from stemma.database.tables import (
     AttemptRow,
@@ -37,11 +38,12 @@ from stemma.states import RunState, StepState
 _NAMED_AT_A_TIME = 500
 """How many things one query names: databases bound the length of a list."""
 
-# Made once: building a statement takes longer than asking it.
 _STEP, _OCCURRENCE = table_of(StepRow), table_of(OccurrenceRow)
-_STEPS = select(_STEP).where(_STEP.c.run_id == bindparam("run_id")).order_by(_STEP.c.started_at, _STEP.c.id)
-_NUMBERS = select(_OCCURRENCE.c.uuid, _OCCURRENCE.c.id).where(
-    _OCCURRENCE.c.uuid.in_(bindparam("uuids", expanding=True)),
+_STEPS_OF_RUN = select(_STEP).where(_STEP.c.run_id == bindparam("run_id")).order_by(_STEP.c.started_at, _STEP.c.id)
+_STEPS = Prepared(_STEPS_OF_RUN)
+_STEPS_OF_ATTEMPT = Prepared(_STEPS_OF_RUN.where(_STEP.c.attempt == bindparam("attempt")))
+_NUMBERS = Prepared(
+    select(_OCCURRENCE.c.uuid, _OCCURRENCE.c.id).where(_OCCURRENCE.c.uuid.in_(bindparam("uuids", expanding=True))),
 )
 
 
@@ -116,8 +118,9 @@ def attempts(session: Session, run_id: int) -> tuple[AttemptRecord, ...]:
 
 def steps(session: Session, run_id: int, *, attempt: int | None = None) -> tuple[StepRecord, ...]:
     """The step executions of a run, by start; of one attempt or of all."""
-    query = _STEPS if attempt is None else _STEPS.where(_STEP.c.attempt == attempt)
-    return tuple(_step(row) for row in session.execute(query, {"run_id": run_id}))
+    if attempt is None:
+        return tuple(map(_step, _STEPS.rows(session, run_id=run_id)))
+    return tuple(map(_step, _STEPS_OF_ATTEMPT.rows(session, run_id=run_id, attempt=attempt)))
 
 
 def step(session: Session, run_id: int, name: str) -> StepRecord | None:
@@ -141,7 +144,7 @@ def numbers_of(session: Session, uuids: Sequence[UUID]) -> dict[UUID, int]:
     found: dict[UUID, int] = {}
     for start in range(0, len(uuids), _NAMED_AT_A_TIME):
         part = uuids[start : start + _NAMED_AT_A_TIME]
-        found |= {row.uuid: row.id for row in session.execute(_NUMBERS, {"uuids": part})}
+        found |= {row.uuid: row.id for row in _NUMBERS.rows(session, uuids=list(part))}
     return found
 
 

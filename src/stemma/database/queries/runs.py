@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
+from stemma.database.prepared import Prepared
 from stemma.database.queries import events
 from stemma.database.tables import CaptureRow, PersonRow, RevisionRow, RunRow, table_of
 from stemma.errors import DatabaseUnavailable, RunNotFound
@@ -64,9 +65,9 @@ _VISIBLE: Final = (
     _RUN.c.group_name.in_(bindparam("groups", expanding=True)),
     _RUN.c.deleted_at.is_(None),
 )
-_ONE: Final = _SUMMARIES.where(_RUN.c.id == bindparam("run_id"), *_VISIBLE)
-_ONE_WHOLE: Final = _ONE.add_columns(_RUN.c.inputs, _RUN.c.outputs)
-"""Made once: building a statement takes longer than asking it."""
+_BY_ID: Final = _SUMMARIES.where(_RUN.c.id == bindparam("run_id"), *_VISIBLE)
+_ONE: Final = Prepared(_BY_ID)
+_ONE_WHOLE: Final = Prepared(_BY_ID.add_columns(_RUN.c.inputs, _RUN.c.outputs))
 
 
 def _summary(row: Any) -> RunSummary:
@@ -134,8 +135,8 @@ def get_whole(session: Session, run_id: int, groups: Collection[str]) -> WholeRu
     return WholeRun(_summary(row), row.inputs, row.outputs)
 
 
-def _one(session: Session, query: Any, run_id: int, groups: Collection[str]) -> Any:
-    row = session.execute(query, {"run_id": run_id, "groups": list(groups)}).first()
+def _one(session: Session, query: Prepared, run_id: int, groups: Collection[str]) -> Any:
+    row = query.first(session, run_id=run_id, groups=list(groups))
     if row is None:
         raise RunNotFound(run_id)
     return row

@@ -11,6 +11,7 @@ from sqlmodel import Session, col
 
 from stemma import clock
 from stemma.cwl import steps
+from stemma.database.prepared import Prepared
 from stemma.database.queries.insert import insert_rows
 from stemma.database.tables import ContentRow, PersonRow, RevisionFileRow, RevisionRow, WorkflowRow, table_of
 from stemma.errors import DuplicateWorkflow, RevisionNotFound, WorkflowNotFound
@@ -58,8 +59,7 @@ _ENTRIES: Final = (
     .join(_PERSON, _PERSON.c.subject == _WORKFLOW.c.created_by)
     .where(_WORKFLOW.c.group_name.in_(bindparam("groups", expanding=True)), _WORKFLOW.c.live == 1)
 )  # fmt: skip
-_ONE: Final = _ENTRIES.where(_WORKFLOW.c.id == bindparam("workflow_id"))
-"""Made once: building a statement takes longer than asking it."""
+_ONE: Final = Prepared(_ENTRIES.where(_WORKFLOW.c.id == bindparam("workflow_id")))
 
 
 def _record(row: Any) -> WorkflowRecord:
@@ -102,7 +102,7 @@ def get(session: Session, workflow_id: int, groups: Collection[str]) -> Workflow
     Raises:
         WorkflowNotFound: there is none of this id in ``groups``.
     """
-    row = session.execute(_ONE, {"workflow_id": workflow_id, "groups": list(groups)}).first()
+    row = _ONE.first(session, workflow_id=workflow_id, groups=list(groups))
     if row is None:
         raise WorkflowNotFound(workflow_id)
     return _record(row)
