@@ -24,6 +24,7 @@ _SQLITE_READERS = 4
 """How many threads read at a time (:class:`_Gate`)."""
 _CONNECTIONS = {"pool_size": 20, "max_overflow": 40}
 """More than there are threads that could want one."""
+_CONNECT_SECONDS = 5
 _IDLE_SECONDS = 1.0
 """A connection that was not used for so long is tried before it is given out: the server may have gone meanwhile."""
 _RETRIES = 6
@@ -40,9 +41,10 @@ class Database:
     two writers wait for each other instead of failing in the middle.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, timeout_seconds: int | None = None) -> None:
+        """``timeout_seconds`` is how long MySQL may be silent; None to wait for as long as a change of schema takes."""
         self._url = make_url(url)
-        self.engine = _sqlite_engine(self._url) if self.is_sqlite else _mysql_engine(self._url)
+        self.engine = _sqlite_engine(self._url) if self.is_sqlite else _mysql_engine(self._url, timeout_seconds)
         self._gate = _Gate(_SQLITE_READERS) if self.is_sqlite else None
 
     @property
@@ -193,12 +195,13 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
-def _mysql_engine(url: URL) -> Engine:
+def _mysql_engine(url: URL, timeout_seconds: int | None) -> Engine:
+    patience = {} if timeout_seconds is None else {"read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
     engine = create_engine(
         url.update_query_dict({"charset": "utf8mb4"}),
         isolation_level="READ COMMITTED",
         pool_recycle=1800,
-        connect_args={"connect_timeout": 5},
+        connect_args={"connect_timeout": _CONNECT_SECONDS, **patience},
         **_CONNECTIONS,
     )
 
