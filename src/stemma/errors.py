@@ -12,12 +12,15 @@
         StepNotFound
         CaptureNotFound
         PlaceholderNotFound         a placeholder of an input leads nowhere
+        SourceNotFound              nothing lies at an address elsewhere
       InvalidRequest          422   what was asked cannot be understood
         GroupRequired               a writer in several groups must name one
         InvalidDocument             not valid CWL (findings)
         InvalidInputs               the inputs do not fit the workflow (findings)
         EngineUnsuitable            the engine cannot run this workflow (findings)
         UnknownEngine
+        AddressRefused              an address elsewhere that this service does not ask
+        SourceUnusable              what lies there cannot be taken
       DuplicateWorkflow       400   the group has this name and version
       AmbiguousSelection      403   both ways of naming runs to delete, or neither
       Conflict                409
@@ -29,6 +32,8 @@
         DatabaseUnavailable
         ValidatorUnavailable
         StorageFull
+        SourceUnavailable           a server elsewhere does not answer
+        TooManyFetches              as many files as may be are being fetched
       DrawingFailed           500
       ContentDamaged          500   stored bytes do not have their digest
       ContentMissing          500   stored bytes are gone
@@ -181,6 +186,16 @@ class PlaceholderNotFound(NotFound):
         self.port, self.placeholder = port, placeholder
 
 
+class SourceNotFound(NotFound):
+    """Nothing lies at an address elsewhere, or its name leads to nothing that may be asked (we do not tell which)."""
+
+    code = "source-not-found"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"there is nothing at the address of {what}")
+        self.what = what
+
+
 class InvalidRequest(StemmaError):
     """What was asked cannot be understood or done as asked."""
 
@@ -247,6 +262,31 @@ class UnknownEngine(InvalidRequest):
     def __init__(self, engine: str, known: Sequence[str]) -> None:
         super().__init__(f"there is no engine {engine!r}; set up here: {', '.join(known)}")
         self.engine, self.known = engine, tuple(known)
+
+
+class AddressRefused(InvalidRequest):
+    """An address that this service does not ask. The words are the same for every reason."""
+
+    code, exit_code = "address-refused", 65
+
+    def __init__(self, what: str) -> None:
+        message = (
+            f"this service does not fetch from the address of {what}: it must be that of a public server, or of one "
+            "that the operators allow, by https, at the usual port, without user name and password"
+        )
+        super().__init__(message, [Finding(message, "inputs/address-refused")])
+        self.what = what
+
+
+class SourceUnusable(InvalidRequest):
+    """What lies at an address elsewhere cannot be taken."""
+
+    code, exit_code = "source-unusable", 65
+
+    def __init__(self, what: str, reason: str) -> None:
+        message = f"{what} cannot be fetched: {reason}"
+        super().__init__(message, [Finding(message, "inputs/source-unusable")])
+        self.what, self.reason = what, reason
 
 
 class DuplicateWorkflow(StemmaError):
@@ -350,6 +390,29 @@ class StorageFull(Unavailable):
         super().__init__(
             "the service has no space left to keep files; nothing was changed, try again when there is some"
         )
+
+
+class SourceUnavailable(Unavailable):
+    """A server elsewhere does not answer, or not in time."""
+
+    code = "source-unavailable"
+    retry_after_seconds = 30
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(
+            f"{what} cannot be fetched now: its server does not give it, or not in time; try again later, "
+            "or download the file and send it along"
+        )
+        self.what, self.reason = what, reason
+
+
+class TooManyFetches(Unavailable):
+    """As many files as may be are being fetched for others."""
+
+    code = "too-many-fetches"
+
+    def __init__(self) -> None:
+        super().__init__("many inputs are being fetched from elsewhere at the moment; try again in some seconds")
 
 
 class DrawingFailed(StemmaError):

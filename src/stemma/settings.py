@@ -8,15 +8,17 @@ value in the full stack of ``docker compose up``, and of a secret one that every
 
 import os
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+_HOSTS = r"^(\s*(\*\.)?[A-Za-z0-9_.-]+(:[0-9]{1,5})?\s*(,|$))*$"
 
 
 def _default_home() -> Path:
@@ -48,6 +50,9 @@ class Settings(BaseSettings):
     database_url: str | None = None
     """SQLAlchemy URL of the database, such as ``mysql+mysqldb://user:password@host/prov_db``. Unset: the one that
     ``MYSQL_SERVER`` names, else SQLite in the data folder."""
+
+    database_timeout_seconds: PositiveInt = 30
+    """How long MySQL may be silent before a request or a worker gives up on it, and tries again later."""
 
     mysql_server: str | None = _known("MYSQL_SERVER", "prov-db")
     """Where MySQL is, as ``host`` or ``host:port``. Unset: SQLite in the data folder."""
@@ -105,6 +110,10 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """The port that ``stemma serve`` listens on; 0 takes a free one."""
 
+    trusted_proxies: str | None = None
+    """The proxies in front of ``stemma serve``, as addresses or networks with commas between, or ``*`` for whoever
+    connects: what they say in ``X-Forwarded-For`` is where a request comes from. Unset: nobody is believed."""
+
     public_url: str = "http://localhost:8000"
     """Where people reach the service. Identifiers in provenance begin with it, so choose it once."""
 
@@ -144,7 +153,38 @@ class Settings(BaseSettings):
     """How many files a bundle may have."""
 
     max_upload_bytes: PositiveInt = 20 * GIB
-    """The largest file that may be uploaded as an input."""
+    """The largest file that may be uploaded as an input, or fetched as one."""
+
+    max_catalogue_bytes: PositiveInt = MIB
+    """The largest entry of a dataset catalogue. Larger JSON is taken for the data itself."""
+
+    allow_plain_http: bool = False
+    """Whether inputs may be fetched by http too, which anybody on the way can read and change."""
+
+    outgoing_hosts: str = Field(default="", pattern=_HOSTS)
+    """The servers that inputs may be fetched from, with commas: ``data.example.org, *.example.edu, example.org:8443``.
+    Unset: any public server, at its usual port."""
+
+    allow_private_hosts: str = Field(default="", pattern=_HOSTS)
+    """The servers that may have a private address or one of this machine, in the same form. All users can fetch
+    whatever these give without login."""
+
+    outgoing_proxy: SecretStr | None = None
+    """The proxy that inputs are fetched through, such as ``http://user:password@proxy:3128``. It looks names up, so it
+    has to refuse private addresses itself. ``HTTPS_PROXY`` and its like are not looked at."""
+
+    outgoing_ca_file: Path | None = None
+    """Certificates (PEM) to be believed when inputs are fetched, beside those of the system: of an institute's own
+    authority, say."""
+
+    fetch_timeout_seconds: PositiveFloat = 60.0
+    """How long the inputs of one submission may take to be fetched, all together."""
+
+    fetch_silence_seconds: PositiveFloat = 20.0
+    """How long a server may say nothing meanwhile."""
+
+    fetches_at_once: PositiveInt = 8
+    """For how many submissions one process fetches inputs at a time."""
 
     validation_timeout_seconds: PositiveFloat = 20.0
     """How long the check of one document may take."""
@@ -157,6 +197,14 @@ class Settings(BaseSettings):
 
     token_lifetime_seconds: PositiveInt = 8 * 3600
     """How long a token of the local issuer is good for."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, value: str | None) -> str | None:
+        """A mistyped address would silently never be trusted."""
+        for proxy in [] if value is None or value.strip() == "*" else value.split(","):
+            ip_network(proxy.strip())
+        return None if value is None else value.strip()
 
     @cached_property
     def effective_database_url(self) -> str:

@@ -32,6 +32,7 @@ from stemma.lifecycle.installation import Installation
 from stemma.records import Claim, Content
 from stemma.settings import Settings
 from stemma.states import RunState
+from stemma.storages.outgoing import Outgoing
 from stemma.store.content import ContentStore
 from support.rows import ADA, add_run, add_workflow
 from support.scripted_engine import ScriptedEngine
@@ -81,12 +82,14 @@ class Lives(RuleBasedStateMachine):
         self.engine = ScriptedEngine()
         store = ContentStore(home / "store")
         spec = store.put_bytes(b"cwlVersion: v1.2")
+        configured = Settings(home=home, max_attempts=MAX_ATTEMPTS)
         self.installation = Installation(
-            settings=Settings(home=home, max_attempts=MAX_ATTEMPTS),
+            settings=configured,
             database=self.database,
             store=store,
             validator=Validator(1, 1),
             engines=EngineRegistry({"cwltool": lambda: self.engine}, default="cwltool"),
+            outgoing=Outgoing(configured),
             home_id="home",
         )
         self.now = clock.now()

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from anyio import CapacityLimiter, to_thread
@@ -11,15 +11,17 @@ from fastapi.openapi.models import OAuthFlows
 from fastapi.security import OAuth2
 from starlette.convertors import Convertor, register_url_convertor
 
+from stemma.api import audit
 from stemma.api.identity import SCHEME, Identity
 from stemma.auth.policy import Action, require
 from stemma.auth.principal import Principal
-from stemma.errors import Finding, InvalidRequest, NotAuthenticated
+from stemma.errors import Finding, Forbidden, InvalidRequest, NotAuthenticated
 from stemma.lifecycle.installation import Installation
 
 _LARGEST_NUMBER: Final = 10**18 - 1
 """Below what every database keeps as a number."""
 _CURSOR: Final = "v1:"
+_AUDITING_THREADS: Final = 4
 
 
 class NumberConvertor(Convertor[int]):
@@ -49,6 +51,8 @@ class Service:
     """Threads that look at tokens not seen before; bounded, so that garbage does not take those of the routes."""
     looking: CapacityLimiter
     """Threads in which open streams look for news; bounded for the same reason."""
+    auditing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_AUDITING_THREADS))
+    """Threads that write down refusals; bounded for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,13 @@ class Allowed(OAuth2):
         """
         service: Service = request.app.state.service
         principal = await principal_of(service, request.headers.get("authorization"))
-        require(principal, self.action)
+        if self.action is not Action.READ:
+            principal = audit.asked(request.scope, principal, self.action)
+        try:
+            require(principal, self.action)
+        except Forbidden:
+            audit.asked(request.scope, principal, self.action)
+            raise
         return Caller(principal, service)
 
 

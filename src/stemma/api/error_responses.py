@@ -13,11 +13,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from stemma import clock
+from stemma.api import audit
 from stemma.api.schemas.envelope import ErrorEnvelope, FindingShown
 from stemma.auth.local_issuer import GrantRefused, TooManyFailures
-from stemma.errors import NotAuthenticated, StemmaError, Unavailable
+from stemma.errors import InvalidRequest, NotAuthenticated, StemmaError, TooLarge, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -87,9 +89,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
 
 
-async def _on_refusal(_: Request, error: Exception) -> Response:  # async: a sync handler costs a thread
+async def _on_refusal(request: Request, error: Exception) -> Response:  # async: a sync handler costs a thread
     if not isinstance(error, StemmaError):
         raise error
+    return await noted_refusal(request.scope, error)
+
+
+async def noted_refusal(scope: Scope, error: StemmaError) -> Response:
+    """The answer that says ``error``, once the audit or the log has it."""
+    if isinstance(error, NotAuthenticated):
+        audit.not_authenticated(scope, error)
+    else:
+        await audit.refused(scope, error.code, error.status)
     return refusal(error)
 
 
@@ -129,11 +140,12 @@ def incident(error: Exception, what: str = "something went wrong inside") -> str
     return f"{what}; the service's log has it as incident {number}"
 
 
-async def _on_invalid_request(_: Request, error: Exception) -> Response:
+async def _on_invalid_request(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
+    await audit.refused(request.scope, InvalidRequest.code, InvalidRequest.status)
     findings = [_finding(problem) for problem in error.errors()]
-    return error_answer(422, _summary(findings), findings, headers={ERROR_HEADER: "invalid-request"})
+    return error_answer(422, _summary(findings), findings, headers={ERROR_HEADER: InvalidRequest.code})
 
 
 def _finding(problem: Mapping[str, Any]) -> FindingShown:
@@ -160,4 +172,6 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         message = f"{request.method} is not possible here"
     elif status == 400:  # noqa: PLR2004 - said of bodies alone
         status = 413 if message.startswith(_OVER_A_LIMIT) else 422
+    code = {413: TooLarge.code, 422: InvalidRequest.code}.get(status, "refused")
+    await audit.refused(request.scope, code, status)
     return error_answer(status, message, headers=error.headers)

@@ -8,8 +8,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from stemma.api import audit
 from stemma.api.dependencies import Service, principal_of
-from stemma.api.error_responses import error_answer, incident, refusal
+from stemma.api.error_responses import error_answer, incident, noted_refusal
 from stemma.api.metrics import Metrics
 from stemma.auth.exposure import is_loopback
 from stemma.errors import StemmaError, TooLarge
@@ -46,6 +47,9 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _ALWAYS.items():
                     headers.setdefault(name, value)
+                request = audit.request_of(scope)
+                if request is not None:
+                    headers[audit.REQUEST_HEADER] = str(request)
             await send(message)
 
         _without_slash(scope)
@@ -54,6 +58,7 @@ class Guard:
         except Exception as error:
             if status:  # an answer is on its way, and cannot be taken back: break it off, so that it is seen
                 raise
+            await audit.refused(scope, "internal-error", 500)
             await error_answer(500, incident(error))(scope, receive, send_noting)
         finally:
             self._metrics.note(scope, status, time.perf_counter() - began)
@@ -112,11 +117,13 @@ class BodyLimit:
         large = next((limit for start, limit in self._limits.items() if scope["path"].startswith(start)), None)
         try:
             if large is not None:
-                await principal_of(self._service, Headers(scope=scope).get("authorization"))
+                principal = await principal_of(self._service, Headers(scope=scope).get("authorization"))
+                audit.asked(scope, principal)
             limit = self._otherwise if large is None else large
             _check_announced(Headers(scope=scope).get("content-length", "0"), limit)
         except StemmaError as error:
-            await refusal(error)(scope, receive, send)
+            answer = await noted_refusal(scope, error)
+            await answer(scope, receive, send)
             return
         await self._app(scope, _counting(receive, limit), send)
 

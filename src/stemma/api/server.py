@@ -49,14 +49,20 @@ def bind(settings: Settings) -> socket.socket:
 def run_api(installation: Installation, listening: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT. The helper that checks documents is started at once, so that it is warm."""
     installation.validator.start()
-    configuration = uvicorn.Config(
+    uvicorn.Server(configuration(installation)).run(sockets=[listening])
+
+
+def configuration(installation: Installation) -> uvicorn.Config:
+    """How uvicorn serves ``installation``."""
+    proxies = installation.settings.trusted_proxies
+    return uvicorn.Config(
         create_app(installation),
         access_log=False,
+        forwarded_allow_ips=proxies or "",
         lifespan="off",
         log_config=None,
-        proxy_headers=False,  # who the caller is, no proxy in front says
+        proxy_headers=proxies is not None,  # else where a request comes from is where its connection comes from
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         ws="none",
     )
-    uvicorn.Server(configuration).run(sockets=[listening])

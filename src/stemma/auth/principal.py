@@ -1,6 +1,7 @@
 """Who asks: what a verified token says."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from uuid import UUID
 
 from stemma.errors import Forbidden, GroupRequired
 from stemma.records import Person
@@ -15,6 +16,10 @@ class Principal:
     username: str
     groups: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
+    address: str | None = field(default=None, compare=False)
+    """Where this request comes from, for the audit; None where that was not asked or is this machine's own socket."""
+    request: UUID | None = field(default=None, compare=False)
+    """Which request it is, for the audit."""
 
     @property
     def person(self) -> Person:

@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from stemma import __version__
-from stemma.cli import database, demo, doctor, login, provenance, run, serve, workflow
+from stemma.cli import audit, database, demo, doctor, login, provenance, realm, run, serve, workflow
 
 _HELP = "Register CWL workflows, run them, and know where every result came from."
 
@@ -38,6 +38,8 @@ def application() -> typer.Typer:
     app.command("serve")(serve.serve)
     app.command("worker")(serve.worker)
     app.add_typer(database.app, name="db")
+    app.command("audit")(audit.audit)
+    app.add_typer(realm.app, name="realm")
     app.command("login")(login.login)
     app.command("logout")(login.logout)
     app.command("whoami")(login.whoami)

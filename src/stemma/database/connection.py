@@ -27,6 +27,7 @@ _CONNECTIONS = {"pool_size": 20, "max_overflow": 40}
 _CONNECT_SECONDS = 5
 _IDLE_SECONDS = 1.0
 """A connection that was not used for so long is tried before it is given out: the server may have gone meanwhile."""
+_TURN_SECONDS = 30.0
 _RETRIES = 6
 _DEADLOCK_CODES = frozenset({1205, 1213})
 """MySQL: lock wait timeout, deadlock. The transaction was rolled back and may simply be tried again."""
@@ -45,6 +46,7 @@ class Database:
         """``timeout_seconds`` is how long MySQL may be silent; None to wait for as long as a change of schema takes."""
         self._url = make_url(url)
         self.engine = _sqlite_engine(self._url) if self.is_sqlite else _mysql_engine(self._url, timeout_seconds)
+        self._writing = threading.Lock()
         self._gate = _Gate(_SQLITE_READERS) if self.is_sqlite else None
 
     @property
@@ -64,8 +66,30 @@ class Database:
         Raises:
             DatabaseUnavailable: the database is locked or gone; nothing was written.
         """
-        with _translated(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with (
+            self._turn(),
+            _translated(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """SQLite: one writer of this process at a time, since those who wait for its own lock wait without an order.
+
+        Raises:
+            DatabaseUnavailable: the turn did not come for long.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writing.acquire(timeout=_TURN_SECONDS):
+            raise DatabaseUnavailable("others have been writing all the time")
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -4,6 +4,8 @@ from stemma import clock
 from stemma.auth.principal import Principal
 from stemma.database.queries import captures, contents, people, recorded
 from stemma.errors import AlreadyCaptured, RunNotEnded
+from stemma.lifecycle import audit
+from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.installation import Installation
 from stemma.provenance.build import build_graph
 from stemma.provenance.prov_json import to_prov_json
@@ -29,7 +31,9 @@ def capture(installation: Installation, principal: Principal, run_id: int) -> Ca
         now = clock.now()
         people.remember(session, principal.person, now)
         contents.remember(session, [sealed], now)
-        return captures.add(session, run_id, sealed.sha256, principal.person, now)
+        captured = captures.add(session, run_id, sealed.sha256, principal.person, now)
+        audit.record(session, principal, Deed.CAPTURE, run_id, group=run.group, now=now)
+        return captured
 
 
 def run_record(installation: Installation, principal: Principal, run_id: int) -> RunRecord:

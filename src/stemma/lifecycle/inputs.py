@@ -11,8 +11,9 @@ from stemma import clock
 from stemma.cwl.filereferences import FileReference, SourceKind
 from stemma.database.queries import contents
 from stemma.errors import FileNotFound, Finding, InvalidInputs, PlaceholderNotFound
+from stemma.lifecycle.fetch import Fetched, placeholder
 from stemma.lifecycle.outputs import OCCURRENCE
-from stemma.lifecycle.staging import CHECKSUM_PREFIX
+from stemma.lifecycle.staging import CHECKSUM_PREFIX, SOURCE
 from stemma.records import Content, FileKind, Json, Occurrence
 from stemma.store.content import ContentStore
 
@@ -35,14 +36,21 @@ class InputFiles:
     """Finds the content of each file that an input object names, and makes the occurrences.
 
     ``uploads`` are the files sent along, by the names that the input object calls them by; ``bundle`` the
-    files of the workflow's own bundle, which a registered template may name.
+    files of the workflow's own bundle, which a registered template may name; ``fetched`` what URLs led to.
     """
 
     session: Session
     store: ContentStore
     groups: Collection[str]
+    """The caller's."""
+    group: str
+    """The workflow's."""
+    given: Collection[str]
+    """The inputs that the caller gave. What the workflow names by itself is looked for in its own group alone: whoever
+    wrote it is not to reach, through the hands of a caller who is in another group too, what lies there."""
     uploads: Mapping[str, Content]
     bundle: Mapping[str, Content]
+    fetched: Mapping[str, Fetched] = field(default_factory=dict)
     occurrences: list[Occurrence] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -73,18 +81,22 @@ class InputFiles:
         source = FileReference(place.port, place.position, value).source
         match source.kind:
             case SourceKind.ENTITY:
-                return self._from_entity(value, place, source.text)
+                return self._from_entity(value, place, int(source.text), placeholder(source.text))
             case SourceKind.CONTENT:
-                content = contents.held_by(self.session, source.text, self.groups)
+                content = contents.held_by(self.session, source.text, self._groups(place))
                 return self._occurrence(value, place, content, source.text)
             case SourceKind.LITERAL:
                 content = self.store.put_bytes(source.text.encode())
                 return self._occurrence(value, place, content, content.sha256)
             case SourceKind.UPLOAD:
                 return self._sent(value, place, source.text)
+            case SourceKind.PLATFORM:
+                return self._from_elsewhere(value, place, source.text)
             case _:
-                self.findings.append(not_fetched(place.port, source.text))
-                return value
+                raise AssertionError(f"a File has no {source.kind}")
+
+    def _groups(self, place: Place) -> Collection[str]:
+        return self.groups if place.port in self.given else (self.group,)
 
     def _sent(self, value: dict[str, Any], place: Place, named: str) -> Json:
         content = self.uploads.get(named) or self.bundle.get(named)
@@ -96,14 +108,22 @@ class InputFiles:
             return value
         return self._occurrence(value, place, content, named)
 
-    def _from_entity(self, value: dict[str, Any], place: Place, number: str) -> Json:
+    def _from_entity(self, value: dict[str, Any], place: Place, number: int, written: str) -> Json:
         try:
-            file = contents.file(self.session, int(number), self.groups)
+            file = contents.file(self.session, number, self._groups(place))
         except FileNotFound as error:
-            raise PlaceholderNotFound(place.port, f"{{{{{number}}}}}") from error
+            raise PlaceholderNotFound(place.port, written) from error
         if file.content is None:
-            raise PlaceholderNotFound(place.port, number)
+            raise PlaceholderNotFound(place.port, written)
         return self._occurrence(value, place, file.content, file.basename, derived_from=(file.uuid,))
+
+    def _from_elsewhere(self, value: dict[str, Any], place: Place, url: str) -> Json:
+        fetched = self.fetched[url]
+        if isinstance(fetched.file, int):
+            recorded = self._from_entity(value, place, fetched.file, placeholder(url))
+        else:
+            recorded = self._occurrence(value, place, fetched.file, fetched.basename)
+        return recorded if fetched.source is None else {**recorded, SOURCE: fetched.source}
 
     def _occurrence(
         self,
@@ -156,12 +176,3 @@ class InputFiles:
 
     def _members(self, members: list[Json], place: Place, key: str, parent: UUID) -> list[Json]:
         return [self._value(member, place.below(f"{key}[{index}]", parent)) for index, member in enumerate(members)]
-
-
-def not_fetched(port: str, address: str) -> Finding:
-    """That an input lies at an address that this service does not fetch from."""
-    message = (
-        f"input {port!r} comes from {address!r}, and this service does not fetch from other addresses yet: "
-        "download the file and send it along as that input"
-    )
-    return Finding(message, "inputs/remote")

@@ -10,6 +10,7 @@ from stemma.database.preparation import prepare
 from stemma.engines.cwltool.engine import CwltoolEngine
 from stemma.engines.registry import EngineRegistry
 from stemma.settings import Settings
+from stemma.storages.outgoing import Outgoing
 from stemma.store.content import ContentStore
 
 
@@ -22,6 +23,7 @@ class Installation:
     store: ContentStore
     validator: Validator
     engines: EngineRegistry
+    outgoing: Outgoing
     home_id: str
     """Identifies the data folder among others that share the database."""
 
@@ -42,7 +44,7 @@ def open_installation(settings: Settings) -> Installation:
         DatabaseUnavailable: it does not answer.
     """
     prepare(settings)
-    database = Database(settings.effective_database_url)
+    database = Database(settings.effective_database_url, timeout_seconds=settings.database_timeout_seconds)
     store = ContentStore(settings.store_folder)
 
     def cwltool() -> CwltoolEngine:
@@ -63,6 +65,7 @@ def open_installation(settings: Settings) -> Installation:
             document_bytes=settings.max_document_bytes,
         ),
         engines=EngineRegistry({"cwltool": cwltool}, default="cwltool"),
+        outgoing=Outgoing(settings),
         home_id=_home_id(settings.home),
     )
 

@@ -11,6 +11,8 @@ from stemma.database.queries import contents, people, workflows
 from stemma.database.queries.workflows import NewRevision
 from stemma.database.tables.workflows import NAME_LENGTH, VERSION_LENGTH
 from stemma.errors import DuplicateWorkflow, Finding, InvalidRequest
+from stemma.lifecycle import audit
+from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.validate import Upload, Validated, validate
 from stemma.records import BundleFile, WorkflowRecord
@@ -63,6 +65,7 @@ def register(
         workflow_id = workflows.add(session, group=owner, name=name, version=version, by=principal.person, now=now)
         number = _add_revision(session, workflow_id, new, principal)
         workflow = workflows.get(session, workflow_id, principal.groups)
+        audit.record(session, principal, Deed.REGISTER, workflow_id, group=owner, now=now)
         return Registered(workflow, number, changed=True, warnings=validated.checked.warnings)
 
     return installation.database.write(write)
@@ -109,6 +112,7 @@ def update(
         changed = new is not None and _differs(new, latest.digest, latest.inputs_sha256)
         number = _add_revision(session, workflow_id, new, principal) if changed and new else current.latest_number
         workflow = workflows.get(session, workflow_id, principal.groups)
+        audit.record(session, principal, Deed.UPDATE, workflow_id, group=workflow.group, now=clock.now())
         return Registered(workflow, number, changed=changed, warnings=warnings)
 
     return installation.database.write(write)
@@ -122,8 +126,10 @@ def unregister(installation: Installation, principal: Principal, workflow_id: in
     """
 
     def write(session: Session) -> None:
-        workflows.get(session, workflow_id, principal.groups)
-        workflows.delete(session, workflow_id, clock.now())
+        workflow = workflows.get(session, workflow_id, principal.groups)
+        now = clock.now()
+        workflows.delete(session, workflow_id, now)
+        audit.record(session, principal, Deed.UNREGISTER, workflow_id, group=workflow.group, now=now)
 
     installation.database.write(write)
 

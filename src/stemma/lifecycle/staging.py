@@ -7,6 +7,8 @@ from stemma.records import Json
 from stemma.store.content import ContentStore
 
 CHECKSUM_PREFIX = "sha256:"
+SOURCE = "source"
+"""The field of a recorded File that says where it was fetched from: for the record, not for the engine."""
 
 
 def staged_inputs(inputs: dict[str, Json], store: ContentStore) -> dict[str, Json]:
@@ -25,6 +27,7 @@ def _staged(value: Json, store: ContentStore) -> Json:
         return value
     staged: dict[str, Any] = {key: _staged(element, store) for key, element in value.items()}
     if staged.get("class") == "File" and "checksum" in staged:
+        staged.pop(SOURCE, None)
         digest = staged["checksum"].removeprefix(CHECKSUM_PREFIX)
         if not store.has(digest):
             raise ContentMissing(digest)

@@ -10,6 +10,8 @@ from stemma import clock
 from stemma.auth.principal import Principal
 from stemma.database.queries import people, runs
 from stemma.errors import EngineUnreachable, RunEnded, RunNotFound
+from stemma.lifecycle import audit
+from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.installation import Installation
 from stemma.records import RunSummary
 from stemma.wake import wake_workers
@@ -33,6 +35,7 @@ def stop(installation: Installation, principal: Principal, run_id: int) -> RunSu
         now = clock.now()
         people.remember(session, principal.person, now)
         runs.request_stop(session, run_id, principal.person, now)
+        audit.record(session, principal, Deed.STOP, run_id, group=run.group, now=now)
         return runs.get(session, run_id, principal.groups)
 
     run = installation.database.write(write)
@@ -61,9 +64,11 @@ def _delete_one(installation: Installation, principal: Principal, run_id: int) -
         _await_end(installation, principal, run)
 
     def write(session: Session) -> None:
-        runs.get(session, run_id, principal.groups)
-        if not runs.mark_deleted(session, run_id, clock.now()):
+        found = runs.get(session, run_id, principal.groups)
+        now = clock.now()
+        if not runs.mark_deleted(session, run_id, now):
             raise RunNotFound(run_id)
+        audit.record(session, principal, Deed.DELETE, run_id, group=found.group, now=now)
 
     installation.database.write(write)
 

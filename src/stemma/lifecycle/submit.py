@@ -14,7 +14,10 @@ from stemma.cwl.placeholders import PlaceholderKind
 from stemma.database.queries import contents, facts, people, runs, workflows
 from stemma.database.queries.runs import NewRun
 from stemma.errors import EngineUnsuitable, InvalidInputs
-from stemma.lifecycle.inputs import InputFiles, not_fetched
+from stemma.lifecycle import audit
+from stemma.lifecycle.audit import Deed
+from stemma.lifecycle.fetch import fetch_inputs, placeholder
+from stemma.lifecycle.inputs import InputFiles
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.validate import Upload, parse_inputs
 from stemma.records import Content, Json, RunSummary
@@ -44,7 +47,9 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
     Raises:
         WorkflowNotFound, RevisionNotFound: no such entry for ``principal``.
         InvalidInputs: an input is missing, unknown, of the wrong type, or names a file that was not sent.
-        PlaceholderNotFound, FileNotFound: a file of this service is named that does not exist for ``principal``.
+        PlaceholderNotFound, FileNotFound: a file of this service is named that does not exist for ``principal``,
+            or an address elsewhere where nothing is.
+        AddressRefused, SourceUnusable, SourceUnavailable, TooManyFetches, TooLarge: a file elsewhere cannot be had.
         UnknownEngine, EngineUnsuitable: the engine is not set up here, or cannot run this workflow.
     """
     engine = installation.engines.get(submission.engine or installation.engines.default)
@@ -61,12 +66,22 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
     findings = check_inputs(revision.structure, values)
     if findings:
         raise InvalidInputs(findings)
+    fetched = fetch_inputs(installation, values)
 
     def write(session: Session) -> RunSummary:
         now = clock.now()
         people.remember(session, principal.person, now)
         bundle = {file.path: file.content for file in revision.files}
-        files = InputFiles(session, installation.store, principal.groups, submission.uploads, bundle)
+        files = InputFiles(
+            session,
+            installation.store,
+            groups=principal.groups,
+            group=workflow.group,
+            given=[port for port, value in (submission.inputs or {}).items() if value is not None],
+            uploads=submission.uploads,
+            bundle=bundle,
+            fetched=fetched,
+        )
         new = NewRun(
             uuid=clock.new_uuid(),
             group=workflow.group,
@@ -82,6 +97,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         contents.remember(session, [item.content for item in files.occurrences if item.content], now)
         run_id = runs.add(session, new, now)
         facts.add_occurrences(session, run_id, 1, files.occurrences)
+        audit.record(session, principal, Deed.SUBMIT, run_id, group=workflow.group, now=now)
         return runs.get(session, run_id, principal.groups)
 
     run = installation.database.write(write)
@@ -107,16 +123,9 @@ def _given_inputs(
 
 def _with_placeholders(values: dict[str, Json], placeholders: list[dict[str, Any]]) -> dict[str, Json]:
     """Inputs that were not given, from where the workflow says that they come from."""
-    missing = [placeholder for placeholder in placeholders if values.get(placeholder["port"]) is None]
-    remote = [
-        not_fetched(placeholder["port"], placeholder["value"])
-        for placeholder in missing
-        if placeholder["kind"] == PlaceholderKind.PLATFORM
-    ]
-    if remote:
-        raise InvalidInputs(remote)
+    missing = [written for written in placeholders if values.get(written["port"]) is None]
     found = {
-        placeholder["port"]: {"class": "File", "valueFromEntity": f"{{{{{placeholder['value']}}}}}"}
-        for placeholder in missing
+        written["port"]: {"class": "File", PlaceholderKind(written["kind"]).value: placeholder(written["value"])}
+        for written in missing
     }
     return {**values, **found}

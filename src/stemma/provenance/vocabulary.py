@@ -122,6 +122,7 @@ OPTIONAL_ENDS = frozenset({"prov:trigger", "prov:starter", "prov:plan", "prov:ac
 """Ends that PROV-DM lets a relation leave out, unless they come first."""
 
 LABEL = QName("prov:label")
+LOCATION = QName("prov:location")
 ROLE = QName("prov:role")
 TYPE = QName("prov:type")
 VALUE = QName("prov:value")

@@ -2,12 +2,12 @@
 
 import threading
 import time
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import orjson
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from fastapi.responses import Response
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ValidationError
 
 from stemma.api import uploads
 from stemma.api.answers import answer, listed
@@ -25,8 +25,8 @@ from stemma.api.dependencies import (
 )
 from stemma.api.error_responses import ERROR_HEADER, error_answer, guarded
 from stemma.api.schemas.envelope import Envelope, Page
-from stemma.api.schemas.runs import DeletedShown, RunDetails, RunShown, SubmittedShown, numbered
-from stemma.database.queries import queue, recorded, runs
+from stemma.api.schemas.runs import DeletedShown, ExecutionRequest, RunDetails, RunShown, SubmittedShown, numbered
+from stemma.database.queries import recorded, runs
 from stemma.errors import AmbiguousSelection, EngineUnreachable, Finding, InvalidRequest, RunNotFound, TooLarge
 from stemma.lifecycle import stop as stopping
 from stemma.lifecycle.outputs import occurrences_in
@@ -49,16 +49,7 @@ _JSON_BODY: Final = {
     "requestBody": {
         "content": {
             "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "inputs": {"type": "object", "description": "The input object."},
-                        "engine": {"type": "string"},
-                        "revision": {"type": "integer", "minimum": 1},
-                        "nowait": {"type": "boolean"},
-                    },
-                    "additionalProperties": False,
-                },
+                "schema": {"$ref": "#/components/schemas/ExecutionRequest"},
                 "example": {"inputs": {"year": 2014}},
             },
         },
@@ -66,18 +57,7 @@ _JSON_BODY: Final = {
 }
 
 
-class Asked(BaseModel):
-    """What a JSON body asks for."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    inputs: dict[str, Any] | None = None
-    engine: str | None = None
-    revision: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    nowait: bool = False
-
-
-async def asked_in_json(request: Request) -> Asked:
+async def asked_in_json(request: Request) -> ExecutionRequest:
     """What the body asks for, where it is JSON; else nothing.
 
     Raises:
@@ -85,7 +65,7 @@ async def asked_in_json(request: Request) -> Asked:
         TooLarge: it is larger than an inputs file may be.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return Asked()
+        return ExecutionRequest()
     limit = request.app.state.service.installation.settings.max_document_bytes
     body = bytearray()
     async for chunk in request.stream():
@@ -93,7 +73,7 @@ async def asked_in_json(request: Request) -> Asked:
         if len(body) > limit:
             raise TooLarge("the request", limit)
     try:
-        return Asked.model_validate(orjson.loads(body))
+        return ExecutionRequest.model_validate(orjson.loads(body))
     except orjson.JSONDecodeError as error:
         finding = Finding(f"this is not JSON: {error.msg}", "request/json", line=error.lineno, column=error.colno)
         raise InvalidRequest(finding.message, [finding]) from error
@@ -107,7 +87,7 @@ def _finding(place: tuple[int | str, ...], message: str, rule: str) -> Finding:
     return Finding(f"{named}: {message}", f"request/{rule}")
 
 
-InJson = Annotated[Asked, Depends(asked_in_json)]
+InJson = Annotated[ExecutionRequest, Depends(asked_in_json)]
 EngineQuery = Annotated[str | None, Query(description="Which engine runs it; here or as a form field.")]
 EngineForm = Annotated[str | None, Form(alias="engine")]
 RevisionQuery = Annotated[
@@ -153,12 +133,12 @@ def list_executions(
 def show(caller: Reader, execution_id: ExecutionId) -> Response:
     """One execution with its steps, inputs and outputs."""
     with caller.installation.database.reading() as session:
-        run = runs.get(session, execution_id, caller.principal.groups)
-        row = queue.run_row(session, execution_id)
+        found = runs.get_whole(session, execution_id, caller.principal.groups)
         steps = recorded.steps(session, execution_id)
-        named = [*occurrences_in(row.inputs), *occurrences_in(row.outputs or {})]
+        named = [*occurrences_in(found.inputs), *occurrences_in(found.outputs or {})]
         numbers = recorded.numbers_of(session, [file.occurrence for file in named])
-    details = RunDetails.of_run(run, steps, numbered(row.inputs, numbers), numbered(row.outputs, numbers))
+    run = found.summary
+    details = RunDetails.of_run(run, steps, numbered(found.inputs, numbers), numbered(found.outputs, numbers))
     return answer(details, f"execution {execution_id} is {run.state.value}")
 
 
@@ -250,7 +230,9 @@ def _chosen(caller: Caller, registry_id: int | None, reana_name: str | None) -> 
             return chosen
 
 
-def _inputs(caller: Caller, in_json: Asked, file: UploadFile | None, text: str | None) -> dict[str, Json] | None:
+def _inputs(
+    caller: Caller, in_json: ExecutionRequest, file: UploadFile | None, text: str | None
+) -> dict[str, Json] | None:
     """The input object, however it came; None where none did.
 
     Raises:

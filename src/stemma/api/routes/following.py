@@ -33,6 +33,12 @@ SLOW_SECONDS: Final = 0.5
 """Between these lies the pause between two looks: fast after news, ever slower without."""
 HEARTBEAT_SECONDS: Final = 15.0
 _EVENTS_A_LOOK: Final = 500
+_EVENT: Final = (
+    "id: 88\nevent: run\n"
+    'data: {"id":88,"at":"2026-05-04T09:30:00.123456Z","status":"running","step_id":null,"step_key":null,'
+    '"message":null}\n\n'
+)
+"""How an event looks; its data is an ``Event`` of the contract."""
 _LIVE: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 """Neither kept nor held back on the way."""
 
@@ -40,7 +46,8 @@ _LIVE: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 @router.get(
     "/{execution_id:number}/events",
     response_class=Response,
-    responses=guarded(404) | {200: {"description": "server-sent events", "content": {"text/event-stream": {}}}},
+    responses=guarded(404)
+    | {200: {"description": "server-sent events", "content": {"text/event-stream": {"example": _EVENT}}}},
 )
 def follow_events(
     caller: Reader,
@@ -113,7 +120,7 @@ def _event(event: RunEvent) -> bytes:
 @router.get(
     "/{execution_id:number}/logs",
     response_model=Envelope[LogsShown],
-    responses=guarded(404) | {200: {"description": "the logs", "content": {"text/plain": {}}}},
+    responses=guarded(404) | {200: {"description": "the logs; text with `follow`", "content": {"text/plain": {}}}},
 )
 def logs(
     caller: Reader,

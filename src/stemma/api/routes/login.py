@@ -3,14 +3,15 @@
 import asyncio
 import base64
 import binascii
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 from fastapi import APIRouter, Depends, Form, Header, Request
 from fastapi.responses import Response
 
 from stemma.api.dependencies import open_to_all
 from stemma.api.error_responses import documented
-from stemma.api.schemas.service import TokenAnswer
+from stemma.api.schemas.envelope import TokenRefusal
+from stemma.api.schemas.service import IssuerConfiguration, KeySet, TokenAnswer
 from stemma.auth.local_issuer import CLIENT, GrantRefused, LocalIssuer
 
 router = APIRouter(prefix="/auth", tags=["login"], dependencies=[Depends(open_to_all)])
@@ -21,7 +22,28 @@ _SECRET: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """RFC 6749 §5.1."""
 
 
-@router.post("/token", response_model=TokenAnswer, responses=documented(400, 413, 429))
+_REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    400: {
+        "model": TokenRefusal,
+        "description": "no token for this",
+        "content": {
+            "application/json": {
+                "example": {
+                    "success": False,
+                    "code": 400,
+                    "message": "wrong username or password",
+                    "data": None,
+                    "error_code": 400,
+                    "error": "invalid_grant",
+                    "error_description": "wrong username or password",
+                },
+            },
+        },
+    },
+}
+
+
+@router.post("/token", response_model=TokenAnswer, responses=documented(400, 413, 429) | _REFUSED)
 async def token(
     *,
     request: Request,
@@ -55,14 +77,14 @@ async def token(
     return Response(shown.model_dump_json(), media_type="application/json", headers=_SECRET)
 
 
-@router.get("/jwks", responses=documented())
+@router.get("/jwks", response_model=KeySet, responses=documented())
 async def jwks(request: Request) -> dict[str, object]:
     """The public keys that tokens are signed with (RFC 7517)."""
     issuer: LocalIssuer = request.app.state.issuer
     return {"keys": list(issuer.fetch())}
 
 
-@router.get("/.well-known/openid-configuration", responses=documented())
+@router.get("/.well-known/openid-configuration", response_model=IssuerConfiguration, responses=documented())
 async def configuration(request: Request) -> dict[str, object]:
     """Where everything is (OpenID Connect Discovery 1.0)."""
     issuer: LocalIssuer = request.app.state.issuer

@@ -22,7 +22,7 @@ _PROV_JSON: Final = "application/json"
 _PROV_N: Final = "text/provenance-notation"
 _Exported = Literal["json", "provn"]
 
-PictureFormat = Annotated[Format, Query(alias="format", description="What kind of picture.")]
+PictureFormat = Annotated[Format, Query(alias="format", title="PictureFormat", description="What kind of picture.")]
 
 
 @router.post("/capture", response_model=Envelope[CaptureShown], responses=guarded(404, 409), name="capture_by_name")
@@ -76,12 +76,14 @@ def prov_json(caller: Reader, execution_id: ExecutionId) -> Response:
 @router.get(
     "/export/{execution_id:number}",
     response_class=Response,
-    responses=guarded(404) | file_answers(_PROV_JSON, _PROV_N),
+    responses=guarded(404) | file_answers(_PROV_N, _PROV_JSON),
 )
 def export(
     caller: Reader,
     execution_id: ExecutionId,
-    document_format: Annotated[_Exported, Query(alias="format", description="PROV-JSON or PROV-N.")] = "json",
+    document_format: Annotated[
+        _Exported, Query(alias="format", title="RecordFormat", description="PROV-JSON or PROV-N.")
+    ] = "json",
 ) -> Response:
     """The record of an execution in a format of the W3C."""
     return _document(caller, execution_id, document_format)

@@ -7,6 +7,7 @@ from fastapi.responses import Response
 
 from stemma.api import uploads
 from stemma.api.answers import answer, file_answers, file_response, listed, stored_file
+from stemma.api.contract import STORED_FILE
 from stemma.api.dependencies import (
     Cursor,
     Deleter,
@@ -186,7 +187,7 @@ def structure(caller: Reader, registry_id: RegistryId, revision: Revision = None
 @router.get(
     "/{registry_id:number}/spec",
     response_class=Response,
-    responses=guarded(404) | file_answers("application/cwl", *_CWL_TYPES.values()),
+    responses=guarded(404) | file_answers("application/cwl", *_CWL_TYPES.values()) | STORED_FILE,
 )
 def spec(request: Request, caller: Reader, registry_id: RegistryId, revision: Revision = None) -> Response:
     """The CWL as it was registered: the very bytes."""
@@ -199,7 +200,7 @@ def spec(request: Request, caller: Reader, registry_id: RegistryId, revision: Re
 @router.get(
     "/{registry_id:number}/inputs",
     response_class=Response,
-    responses=guarded(404) | file_answers("application/yaml", "application/json"),
+    responses=guarded(404) | file_answers("application/yaml", "application/json") | STORED_FILE,
 )
 def inputs(request: Request, caller: Reader, registry_id: RegistryId, revision: Revision = None) -> Response:
     """The inputs that were registered with it: the very bytes."""
@@ -220,7 +221,9 @@ def diagram(
     caller: Reader,
     registry_id: RegistryId,
     revision: Revision = None,
-    picture_format: Annotated[Format, Query(alias="format", description="What kind of picture.")] = "png",
+    picture_format: Annotated[
+        Format, Query(alias="format", title="PictureFormat", description="What kind of picture.")
+    ] = "png",
 ) -> Response:
     """The workflow drawn."""
     from stemma.lifecycle.draw import draw_workflow  # noqa: PLC0415 - loads what draws, when somebody wants a picture

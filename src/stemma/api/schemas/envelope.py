@@ -18,21 +18,23 @@ class Answer(BaseModel):
 class Envelope(Answer, Generic[T]):
     """A successful answer."""
 
-    success: bool = True
+    success: bool = Field(default=True, examples=[True])
     code: int = Field(default=200, examples=[200], description="The HTTP status.")
-    message: str = Field(examples=["one workflow"], description="A sentence for people.")
+    message: str = Field(examples=["what was done, in a sentence for people"], description="A sentence for people.")
     data: T
-    error_code: int | None = Field(default=None, description="Null on success.")
+    error_code: int | None = Field(default=None, examples=[None], description="Null on success.")
 
 
 class FindingShown(Answer):
     """One thing that is wrong, and where."""
 
-    message: str = Field(description="A sentence that a person can act on.")
-    rule: str = Field(description="A short stable name of what was broken.")
+    message: str = Field(
+        description="A sentence that a person can act on.", examples=["the input 'station' is used by no step"]
+    )
+    rule: str = Field(description="A short stable name of what was broken.", examples=["cwl/unused-input"])
     file: str | None = Field(default=None, description="Path inside the document that was sent.")
-    line: int | None = None
-    column: int | None = None
+    line: int | None = Field(default=None, description="From 1.")
+    column: int | None = Field(default=None, description="From 1.")
     parameter: str | None = Field(default=None, description="The parameter of the request, where one is wrong.")
 
     @classmethod
@@ -56,7 +58,14 @@ class ErrorEnvelope(Answer):
     data: list[FindingShown] | dict[str, object] | None = Field(
         default=None, description="What is wrong in detail; null where the message says it all."
     )
-    error_code: int = Field(description="The HTTP status once more.")
+    error_code: int = Field(examples=[404], description="The HTTP status once more.")
+
+
+class TokenRefusal(ErrorEnvelope):
+    """A refusal that OAuth clients understand as well (RFC 6749 §5.2)."""
+
+    error: str = Field(examples=["invalid_grant"])
+    error_description: str = Field(examples=["wrong username or password"])
 
 
 class Page(Answer, Generic[T]):
@@ -64,5 +73,5 @@ class Page(Answer, Generic[T]):
 
     items: list[T] = Field(description="Newest first.")
     next_cursor: str | None = Field(
-        default=None, description="Give it back as ``cursor`` for the next part; null at the end."
+        default=None, examples=["djE6Nw"], description="Give it back as ``cursor`` for the next part; null at the end."
     )

@@ -12,9 +12,9 @@ class CaptureShown(Answer):
     """The sealed record of an execution."""
 
     execution_id: int = Field(examples=[12])
-    sha256: str = Field(description="Of the sealed PROV-JSON.")
+    sha256: str = Field(description="Of the sealed PROV-JSON.", examples=["9f" * 32])
     captured_at: datetime
-    captured_by: str
+    captured_by: str = Field(examples=["user_1"])
 
     @classmethod
     def of(cls, capture: Capture) -> "CaptureShown":

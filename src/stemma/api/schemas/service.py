@@ -1,25 +1,33 @@
 """The service itself, as the API shows it."""
 
-from typing import Literal
+from enum import StrEnum
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from stemma.api.schemas.envelope import Answer
+
+
+class PartState(StrEnum):
+    """Whether a part of the service answers."""
+
+    READY = "ready"
+    UNAVAILABLE = "unavailable"
 
 
 class Health(Answer):
     """That the service is alive."""
 
     status: Literal["alive"] = "alive"
-    version: str
+    version: str = Field(examples=["0.1.0"])
 
 
 class Readiness(Answer):
     """Each part, and whether it answers."""
 
-    database: Literal["ready", "unavailable"]
-    store: Literal["ready", "unavailable"]
-    login: Literal["ready", "unavailable"] = Field(
+    database: PartState
+    store: PartState
+    login: PartState = Field(
         description="Unavailable: nobody can log in; who did before goes on, so that the service as a whole is ready."
     )
 
@@ -29,15 +37,21 @@ class LoginWays(Answer):
 
     issuer: str = Field(examples=["http://localhost:8080/realms/prov"])
     client_id: str = Field(examples=["api"], description="The public client, for people.")
-    token_url: str = Field(description="Relative to the service, where that gives the tokens itself.")
-    authorization_url: str | None = Field(description="For the authorization code flow with PKCE (RFC 7636).")
-    device_authorization_url: str | None = Field(description="For the device flow (RFC 8628).")
+    token_url: str = Field(
+        description="Relative to the service, where that gives the tokens itself.", examples=["/auth/token"]
+    )
+    authorization_url: str | None = Field(
+        description="For the authorization code flow with PKCE (RFC 7636).", examples=[None]
+    )
+    device_authorization_url: str | None = Field(description="For the device flow (RFC 8628).", examples=[None])
 
 
 class WhoAmI(Answer):
     """What the token says of its bearer."""
 
-    subject: str
+    subject: str = Field(
+        description="The same for ever, whatever the name.", examples=["6f1a0c52-8f5e-5c0b-9a35-0d7f4a1c2b3d"]
+    )
     username: str = Field(examples=["user_1"])
     groups: list[str] = Field(examples=[["group1"]])
     roles: list[str] = Field(examples=[["reprov_user"]])
@@ -46,9 +60,29 @@ class WhoAmI(Answer):
 class TokenAnswer(Answer):
     """A fresh token (RFC 6749 §5.1)."""
 
-    access_token: str
+    access_token: str = Field(examples=["eyJhbGciOiJFUzI1NiIs…"])
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a kind of token, none itself
     expires_in: int = Field(examples=[28800])
-    refresh_token: str
-    refresh_expires_in: int
+    refresh_token: str = Field(examples=["eyJhbGciOiJFUzI1NiIs…"])
+    refresh_expires_in: int = Field(examples=[2592000])
     scope: str = "openid"
+
+
+class KeySet(BaseModel):
+    """Public keys (RFC 7517 §5)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    keys: list[dict[str, Any]] = Field(
+        examples=[[{"kty": "EC", "crv": "P-256", "x": "…", "y": "…", "kid": "…", "use": "sig", "alg": "ES256"}]]
+    )
+
+
+class IssuerConfiguration(BaseModel):
+    """Where an issuer's endpoints are (OpenID Connect Discovery 1.0 §3)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    issuer: str = Field(examples=["http://localhost:8000/auth"])
+    token_endpoint: str = Field(examples=["http://localhost:8000/auth/token"])
+    jwks_uri: str = Field(examples=["http://localhost:8000/auth/jwks"])

@@ -6,11 +6,12 @@ from typing import Any
 from pydantic import Field
 
 from stemma.api.schemas.envelope import Answer, FindingShown
+from stemma.cwl.placeholders import PlaceholderKind
 from stemma.database.queries.workflows import RevisionSummary
 from stemma.database.tables import RevisionRow
 from stemma.lifecycle.register import Registered
 from stemma.lifecycle.validate import Validated
-from stemma.records import Json, Port, StepDefinition, WorkflowRecord, WorkflowStructure
+from stemma.records import Json, Port, StepDefinition, StepKind, WorkflowRecord, WorkflowStructure
 
 
 class WorkflowShown(Answer):
@@ -24,7 +25,7 @@ class WorkflowShown(Answer):
     created_at: datetime
     created_by: str = Field(examples=["user_1"])
     updated_at: datetime
-    uuid: str
+    uuid: str = Field(examples=["0197f3a2-5c1e-7a3b-9d2f-6f0f5a1c2b3d"])
 
     @classmethod
     def of(cls, workflow: WorkflowRecord) -> "WorkflowShown":
@@ -45,11 +46,11 @@ class WorkflowShown(Answer):
 class PortShown(Answer):
     """An input or output of a workflow."""
 
-    id: str
-    type: Any = Field(description="As CWL has it.")
+    id: str = Field(examples=["year"])
+    type: Any = Field(description="As CWL has it.", examples=["int"])
     label: str | None = None
     doc: str | None = None
-    required: bool
+    required: bool = Field(examples=[True])
     default: Any = None
 
     @classmethod
@@ -68,22 +69,22 @@ class PortShown(Answer):
 class StepShown(Answer):
     """A step as the document has it."""
 
-    path: str
-    kind: str
-    run: str
+    path: str = Field(examples=["summarise"])
+    kind: StepKind = Field(examples=["tool"])
+    run: str = Field(description="The process that it runs.", examples=["summarise.cwl"])
     label: str | None = None
     doc: str | None = None
-    scatter: list[str]
-    conditional: bool
-    image: str | None
-    steps: list["StepShown"]
+    scatter: list[str] = Field(description="The inputs that it is scattered over.", examples=[["station"]])
+    conditional: bool = Field(description="Whether it has a ``when``.", examples=[False])
+    image: str | None = Field(examples=["python:3.13-slim"])
+    steps: list["StepShown"] = Field(description="Those of its sub-workflow.")
 
     @classmethod
     def of(cls, step: StepDefinition) -> "StepShown":
         """What is shown of ``step``."""
         return cls(
             path=step.path,
-            kind=step.kind.value,
+            kind=step.kind,
             run=step.run,
             label=step.label,
             doc=step.doc,
@@ -122,17 +123,17 @@ class StructureShown(Answer):
 class PlaceholderShown(Answer):
     """Where the value of an input comes from when none is given."""
 
-    port: str
-    kind: str = Field(examples=["valueFromPlatform"])
-    value: str
+    port: str = Field(examples=["stations"])
+    kind: PlaceholderKind = Field(examples=["valueFromPlatform"])
+    value: str = Field(examples=["https://data.example.org/stations.json"])
 
 
 class RevisionDetails(Answer):
     """What a revision of a registry entry asks for and gives."""
 
-    registry_id: int
-    revision: int
-    digest: str = Field(description="Equal content, equal digest.")
+    registry_id: int = Field(examples=[7])
+    revision: int = Field(examples=[1])
+    digest: str = Field(description="Equal content, equal digest.", examples=["9f" * 32])
     main: str = Field(examples=["main.cwl"], description="The document that is run.")
     structure: StructureShown
     placeholders: list[PlaceholderShown]
@@ -161,10 +162,10 @@ class RegisteredShown(Answer):
 
     registry_id: int = Field(examples=[7])
     revision: int = Field(examples=[1])
-    changed: bool = Field(description="Whether a revision was added.")
-    name: str
-    version: str
-    group: str
+    changed: bool = Field(description="Whether a revision was added.", examples=[True])
+    name: str = Field(examples=["rain"])
+    version: str = Field(examples=["1.0"])
+    group: str = Field(examples=["group1"])
     warnings: list[FindingShown] = Field(description="What may go wrong when it runs, and does not stand against it.")
 
     @classmethod
@@ -184,7 +185,7 @@ class RegisteredShown(Answer):
 class ValidatedShown(Answer):
     """A document that could be registered."""
 
-    digest: str
+    digest: str = Field(examples=["9f" * 32])
     main: str = Field(examples=["main.cwl"])
     structure: StructureShown
     placeholders: list[PlaceholderShown]
@@ -199,8 +200,7 @@ class ValidatedShown(Answer):
             main=validated.bundle.main_path,
             structure=StructureShown.of(checked.structure),
             placeholders=[
-                PlaceholderShown(port=found.port, kind=found.kind.value, value=found.value)
-                for found in checked.placeholders
+                PlaceholderShown(port=found.port, kind=found.kind, value=found.value) for found in checked.placeholders
             ],
             warnings=[FindingShown.of(warning) for warning in checked.warnings],
         )
@@ -209,14 +209,14 @@ class ValidatedShown(Answer):
 class RevisionShown(Answer):
     """A line of an entry's history."""
 
-    revision: int
+    revision: int = Field(examples=[1])
     created_at: datetime
-    created_by: str
-    digest: str
-    spec_name: str
-    spec_bytes: int
-    inputs_name: str | None
-    inputs_bytes: int | None
+    created_by: str = Field(examples=["user_1"])
+    digest: str = Field(examples=["9f" * 32])
+    spec_name: str = Field(examples=["main.cwl"])
+    spec_bytes: int = Field(examples=[812])
+    inputs_name: str | None = Field(examples=["inputs.yml"])
+    inputs_bytes: int | None = Field(examples=[34])
 
     @classmethod
     def of(cls, revision: RevisionSummary) -> "RevisionShown":
@@ -236,4 +236,4 @@ class RevisionShown(Answer):
 class UnregisteredShown(Answer):
     """An entry that is in the registry no more."""
 
-    registry_id: int
+    registry_id: int = Field(examples=[7])

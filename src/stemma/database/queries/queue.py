@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, or_, select, true, update
 from sqlmodel import Session, col
 
 from stemma.database.queries import events
@@ -36,7 +36,7 @@ def claim(session: Session, claimant: Claimant, *, limit: int, now: datetime) ->
     query = (
         select(col(RunRow.id), col(RunRow.fence))
         .where(*_claimable(claimant, now))
-        .order_by(col(RunRow.id))
+        .order_by(col(RunRow.lease_until), col(RunRow.id))  # as the index has them: what is not due is not even read
         .limit(limit)
         .with_for_update(skip_locked=True)  # SQLite: nothing to skip, the whole transaction holds the write lock
     )
@@ -48,7 +48,7 @@ def _claimable(claimant: Claimant, now: datetime) -> tuple[Any, ...]:
     late = now - timedelta(seconds=claimant.takeover_seconds)
     reachable = or_(col(RunRow.home).is_(None), col(RunRow.home) == claimant.home, col(RunRow.lease_until) <= late)
     return (
-        col(RunRow.active).is_(True),
+        col(RunRow.active) == true(),  # MySQL looks up no ``IS true`` in an index
         col(RunRow.lease_until) <= now,
         col(RunRow.engine).in_(claimant.engines),
         reachable,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, func, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
@@ -213,7 +213,7 @@ def request_stop(session: Session, run_id: int, by: Person, now: datetime) -> No
         update(RunRow)
         .where(
             col(RunRow.id) == run_id,
-            col(RunRow.active).is_(True),
+            col(RunRow.active) == true(),
             col(RunRow.stop_requested_at).is_(None),
         )
         .values(**asked),

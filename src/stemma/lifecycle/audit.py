@@ -1,0 +1,49 @@
+"""What the audit calls what people do here, and the writing down of what was done."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlmodel import Session
+
+from stemma.auth.principal import Principal
+from stemma.database.queries import audit
+from stemma.database.queries.audit import AuditEntry
+
+WORKFLOW, RUN = "workflow", "run"
+"""Kinds of resources."""
+
+
+class Deed(StrEnum):
+    """What changes something, or would have."""
+
+    REGISTER = "workflow.register"
+    UPDATE = "workflow.update"
+    UNREGISTER = "workflow.delete"
+    VALIDATE = "workflow.validate"
+    """Changes nothing; on record where it was refused."""
+    SUBMIT = "run.submit"
+    STOP = "run.stop"
+    DELETE = "run.delete"
+    CAPTURE = "provenance.capture"
+
+    @property
+    def kind(self) -> str:
+        """What it is done to."""
+        return WORKFLOW if self.startswith("workflow.") else RUN
+
+
+def record(session: Session, principal: Principal, deed: Deed, resource_id: int, *, group: str, now: datetime) -> None:
+    """Write down that ``principal`` did something, in the transaction that does it: both are there, or neither."""
+    audit.add(
+        session,
+        AuditEntry(
+            at=now,
+            by=principal.person,
+            action=deed.value,
+            resource_kind=deed.kind,
+            resource_id=str(resource_id),
+            group=group,
+            address=principal.address,
+            request=principal.request,
+        ),
+    )

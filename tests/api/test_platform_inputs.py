@@ -1,0 +1,341 @@
+"""``valueFromPlatform`` over HTTP: real runs whose inputs come from real servers, on each database."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from conftest import Served, served_installation
+from stemma.storages.outgoing import Outgoing
+from support.documents import ECHO
+from support.elsewhere import ADDRESS, Elsewhere, elsewhere, page, redirect
+from support.tokens import token
+
+ENTRY = "https://data.example.org/datasets/7"
+DATA = "https://data.example.org/data/rain.csv"
+JSON = "application/json"
+CATALOGUE = "application/ld+json; charset=utf-8"
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
+    with elsewhere(tmp_path_factory.mktemp("elsewhere")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def fresh(servers: Elsewhere) -> None:
+    servers.pages = {"/data/rain.csv": page(b"1,2\n")}
+    servers.names = {"data.example.org": [ADDRESS], "other.example.org": [ADDRESS], "inside.example.org": ["10.0.0.1"]}
+    for record in (servers.requests, servers.looked_up, servers.dialled):
+        record.clear()
+
+
+@pytest.fixture(scope="module")
+def reaching(served: Served, servers: Elsewhere) -> Iterator[Served]:
+    """The service with a worker, and an API beside it that reaches the servers of the tests."""
+    settings = served.installation.settings.model_copy(
+        update={"outgoing_ca_file": servers.ca_file, "max_upload_bytes": 100_000, "max_catalogue_bytes": 2_000}
+    )
+    outgoing = Outgoing(settings, resolve=servers.resolve, dial=servers)
+    with served_installation(replace(served.installation, settings=settings, outgoing=outgoing)) as service:
+        yield service
+
+
+@pytest.fixture
+def ada(reaching: Served) -> Iterator[httpx.Client]:
+    with reaching.client_as("user_1") as client:
+        yield client
+
+
+def copying(url: str) -> bytes:
+    return f"""
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [cat]
+inputs:
+  text:
+    type: File
+    inputBinding: {{position: 1}}
+    valueFromPlatform: "{{{{{url}}}}}"
+stdout: copied.txt
+outputs:
+  copied: {{type: stdout}}
+""".encode()
+
+
+def registered(client: httpx.Client, spec: bytes) -> int:
+    form = {"name": Served.name("from"), "version": "1"}
+    answer = client.post("/workflow_registry/register", data=form, files={"spec_file": ("main.cwl", spec)})
+    assert answer.status_code == 200, answer.text
+    number: int = answer.json()["data"]["registry_id"]
+    return number
+
+
+def asked(client: httpx.Client, workflow: int, **inputs: Any) -> httpx.Response:
+    return client.post(f"/workflow_execution/execute/{workflow}", json={"inputs": inputs, "nowait": True})
+
+
+def ran(client: httpx.Client, workflow: int, **inputs: Any) -> dict[str, Any]:
+    answer = asked(client, workflow, **inputs)
+    assert answer.status_code == 200, answer.text
+    run = Served.run_to_end(client, answer.json()["data"]["execution_id"])
+    assert run["status"] == "finished", json.dumps(run)
+    return run
+
+
+def given(client: httpx.Client, url: str) -> dict[str, Any]:
+    """The input of a run whose input comes from ``url``; the run copied it."""
+    run = ran(client, registered(client, copying(url)))
+    text: dict[str, Any] = run["inputs"]["text"]
+    assert run["outputs"]["copied"]["checksum"] == text["checksum"]
+    return text
+
+
+def refused(client: httpx.Client, url: str) -> httpx.Response:
+    answer = asked(client, registered(client, copying(url)))
+    assert answer.status_code != 200
+    return answer
+
+
+def checksum(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def test_execute_when_an_input_lies_elsewhere_then_the_record_says_where_and_which_version(
+    ada: httpx.Client, servers: Elsewhere
+) -> None:
+    servers.pages["/data/rain.csv"] = page(b"1,2\n", etag='"v1"', last_modified="Mon, 02 Mar 2026 09:00:00 GMT")
+    run = ran(ada, registered(ada, copying(DATA)))
+    text = run["inputs"]["text"]
+    assert (text["basename"], text["size"], text["checksum"]) == ("rain.csv", 4, checksum(b"1,2\n"))
+    source = text["source"]
+    assert source.pop("fetched_at") <= run["start_time"]
+    assert source == {"url": DATA, "etag": '"v1"', "last_modified": "Mon, 02 Mar 2026 09:00:00 GMT"}
+    assert "source" not in run["outputs"]["copied"]
+    document = ada.get(f"/provenance/json/{run['execution_id']}").json()
+    document = document.get("data", document)
+    ((name, entity),) = [(name, entity) for name, entity in document["entity"].items() if "stemma:fetchedAt" in entity]
+    assert DATA in json.dumps(entity["prov:location"])
+    assert "v1" in json.dumps(entity["stemma:etag"])
+    (derived,) = [one for one in document["wasDerivedFrom"].values() if one["prov:usedEntity"] == name]
+    used = [one["prov:entity"] for one in document["used"].values()]
+    assert derived["prov:generatedEntity"] in used
+    assert ada.get("/provenance/draw", params=_named(run)).status_code == 200
+    assert ada.get(f"/workflow_execution/files/{text['id']}").content == b"1,2\n"
+
+
+def _named(run: dict[str, Any]) -> dict[str, Any]:
+    return {"reana_name": run["reana_name"], "reana_run_number": run["reana_run_number"], "format": "svg"}
+
+
+def test_execute_when_what_lies_elsewhere_changes_then_each_run_keeps_what_it_found(
+    ada: httpx.Client, servers: Elsewhere
+) -> None:
+    workflow = registered(ada, copying(DATA))
+    first = ran(ada, workflow)
+    servers.pages["/data/rain.csv"] = page(b"3,4\n")
+    second = ran(ada, workflow)
+    found = [run["inputs"]["text"]["checksum"] for run in (first, second)]
+    assert found == [checksum(b"1,2\n"), checksum(b"3,4\n")]
+    shown = ada.get(f"/workflow_execution/{first['execution_id']}").json()["data"]
+    assert shown["inputs"]["text"]["checksum"] == checksum(b"1,2\n")
+
+
+def test_execute_when_a_server_redirects_then_where_to_is_on_record_without_its_keys(
+    ada: httpx.Client, servers: Elsewhere
+) -> None:
+    servers.pages["/latest"] = redirect("https://other.example.org/blob?signature=secret")
+    servers.pages["/blob"] = page(b"1,2\n", content_disposition="attachment; filename*=UTF-8''..%2Frain%20%C3%A9.csv")
+    text = given(ada, "https://data.example.org/latest?format=csv")
+    assert text["basename"] == "rain_é.csv"
+    assert text["source"]["url"] == "https://data.example.org/latest?format=csv"
+    assert text["source"]["served_from"] == "https://other.example.org/blob"
+    assert "secret" not in json.dumps(text)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"distribution": [{"content_url": DATA}]},
+        {"distribution": [{"contentUrl": "../data/rain.csv"}]},
+        {"distribution": ["what", {"name": "none"}, {"content_url": None}, {"content_url": "/data/rain.csv"},
+                          {"content_url": "https://inside.example.org/x"}]},
+    ],
+)  # fmt: skip
+def test_execute_when_the_url_is_an_entry_of_a_catalogue_then_the_file_is_taken(
+    ada: httpx.Client, servers: Elsewhere, entry: dict[str, Any]
+) -> None:
+    servers.pages["/datasets/7"] = page(json.dumps(entry).encode(), content_type=CATALOGUE)
+    text = given(ada, ENTRY)
+    assert (text["basename"], text["checksum"]) == ("rain.csv", checksum(b"1,2\n"))
+    assert (text["source"]["url"], text["source"]["catalogue"]) == (DATA, ENTRY)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'{"distribution": []}', JSON),
+        (b'{"distribution": {"content_url": "https://data.example.org/x"}}', JSON),
+        (b'[{"distribution": [{"content_url": "https://data.example.org/x"}]}]', JSON),
+        (b'{"distribution": [{"content_url": "https://data.example.org/x"}]}', "text/plain"),
+        (b'{"distribution": [{"content_url": "https://data.example.org/x"}]', JSON),
+        (b'{"distribution": [{"content_url": "https://data.example.org/x"}], "more": "' + b"x" * 9_000 + b'"}', JSON),
+        (b"[" * 1_500, JSON),
+        (b"", JSON),
+    ],
+)
+def test_execute_when_json_is_no_entry_of_a_catalogue_then_it_is_the_file(
+    ada: httpx.Client, servers: Elsewhere, content: bytes, kind: str
+) -> None:
+    servers.pages["/datasets/7"] = page(content, content_type=kind)
+    text = given(ada, ENTRY)
+    assert (text["basename"], text["checksum"]) == ("7", checksum(content))
+    assert "catalogue" not in text["source"]
+
+
+@pytest.mark.parametrize(
+    ("named", "status"),
+    [
+        ("https://127.0.0.1/x", 422),
+        ("http://data.example.org/x", 422),
+        ("file:///etc/passwd", 422),
+        ("https://[broken", 422),
+        ("https://inside.example.org/x", 404),
+        ("https://data.example.org/gone", 404),
+    ],
+)
+def test_execute_when_a_catalogue_names_what_is_unfit_then_it_is_not_asked(
+    ada: httpx.Client, servers: Elsewhere, named: str, status: int
+) -> None:
+    entry = {"distribution": [{"content_url": named}]}
+    servers.pages["/datasets/7"] = page(json.dumps(entry).encode(), content_type=JSON)
+    assert refused(ada, ENTRY).status_code == status
+    assert {address for address, _ in servers.dialled} == {ADDRESS}
+
+
+def test_execute_when_the_url_is_a_file_of_this_service_then_one_workflow_feeds_another(
+    ada: httpx.Client, reaching: Served, servers: Elsewhere
+) -> None:
+    said = ran(ada, registered(ada, ECHO), words="hello")["outputs"]["said"]
+    url = f"{reaching.installation.settings.public_url}/workflow_execution/files/{said['id']}"
+    servers.pages["/datasets/7"] = page(
+        json.dumps({"distribution": [{"content_url": url}]}).encode(), content_type=JSON
+    )
+    for address in (url, f"{url}/?download=1", ENTRY):
+        run = ran(ada, registered(ada, copying(address)))
+        text = run["inputs"]["text"]
+        assert (text["basename"], text["checksum"]) == ("said.txt", said["checksum"])
+        assert text.get("source", {}).get("catalogue") == (ENTRY if address == ENTRY else None)
+        document = ada.get(f"/provenance/json/{run['execution_id']}").text
+        assert "stemma:ofAnotherRun" in document
+    assert [path for path, _ in servers.requests] == ["/datasets/7"]
+
+
+def test_execute_when_the_file_of_this_service_is_another_groups_then_it_is_as_if_it_did_not_exist(
+    ada: httpx.Client, reaching: Served
+) -> None:
+    number = ran(ada, registered(ada, ECHO), words="hello")["outputs"]["said"]["id"]
+    with reaching.client_as("user_4") as stranger:
+        answers = []
+        for one in (number, 10**17):
+            answer = refused(stranger, f"http://localhost:8000/workflow_execution/files/{one}")
+            answers.append((answer.status_code, answer.text.replace(str(one), "N")))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 404
+    assert "Invalid entity id in placeholder" in answers[0][1]
+
+
+def test_execute_when_the_workflow_itself_names_a_file_of_another_group_then_its_caller_s_groups_do_not_help(
+    ada: httpx.Client, reaching: Served
+) -> None:
+    with reaching.client_as("user_4") as stranger:
+        theirs = ran(stranger, registered(stranger, ECHO), words="secret")["outputs"]["said"]
+    url = f"{reaching.installation.settings.public_url}/workflow_execution/files/{theirs['id']}"
+    lure = registered(ada, copying(url))
+    in_both = token(reaching.installation.settings, "both", groups=["group1", "group2"])
+    with reaching.client(Authorization=f"Bearer {in_both}") as both:
+        assert asked(both, lure).status_code == 404
+        chosen = ran(both, lure, text={"class": "File", "location": f"stemma:file:{theirs['id']}"})
+    assert chosen["inputs"]["text"]["checksum"] == theirs["checksum"]
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/workflow_execution/1", "/workflow_execution/files/0", "/workflow_execution/files/1/x"]
+)
+def test_execute_when_the_url_is_of_this_service_and_no_file_then_nothing_is_asked(
+    ada: httpx.Client, servers: Elsewhere, path: str
+) -> None:
+    answer = refused(ada, f"http://localhost:8000{path}")
+    assert (answer.status_code, answer.json()["data"][0]["rule"]) == (422, "inputs/source-unusable")
+    assert servers.looked_up == []
+
+
+def test_execute_when_a_placeholder_leads_nowhere_then_it_does_not_show_why(
+    ada: httpx.Client, servers: Elsewhere
+) -> None:
+    answers = set()
+    for host in ("other", "inside", "unknown"):
+        answer = refused(ada, f"https://{host}.example.org/gone")
+        answers.add((answer.status_code, answer.text.replace(f"{host}.example.org", "HOST")))
+    ((status, text),) = answers
+    assert status == 404
+    assert "Invalid entity id in placeholder" in text
+
+
+def test_execute_when_the_address_is_unfit_then_422_says_what_is_fit(ada: httpx.Client, servers: Elsewhere) -> None:
+    answers = [refused(ada, url) for url in ("http://data.example.org/x", "https://127.0.0.1/x", "https://a:b@c.org/x")]
+    assert {(one.status_code, one.json()["message"]) for one in answers} == {(422, answers[0].json()["message"])}
+    assert "by https" in answers[0].json()["message"]
+    assert {one.json()["data"][0]["rule"] for one in answers} == {"inputs/address-refused"}
+    assert servers.looked_up == []
+
+
+def test_execute_when_the_server_is_unwell_then_503_and_come_back(ada: httpx.Client, servers: Elsewhere) -> None:
+    servers.pages["/data/rain.csv"] = page(status=500)
+    answer = refused(ada, DATA)
+    assert (answer.status_code, answer.headers["Stemma-Error"]) == (503, "source-unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_execute_when_it_is_larger_than_an_upload_may_be_then_413(ada: httpx.Client, servers: Elsewhere) -> None:
+    servers.pages["/data/rain.csv"] = page(b"x" * 100_001)
+    assert refused(ada, DATA).status_code == 413
+
+
+def test_execute_when_the_input_is_given_then_nothing_is_fetched_for_it(ada: httpx.Client, servers: Elsewhere) -> None:
+    run = ran(ada, registered(ada, copying(DATA)), text={"class": "File", "contents": "mine", "basename": "m.txt"})
+    assert "source" not in run["inputs"]["text"]
+    assert servers.looked_up == []
+
+
+def test_execute_when_inputs_themselves_hold_placeholders_then_each_address_is_asked_once(
+    ada: httpx.Client, servers: Elsewhere
+) -> None:
+    file = {"class": "File", "valueFromPlatform": f"{{{{{DATA}}}}}"}
+    beside = {**file, "basename": "beside.csv", "source": {"url": "https://forged.example.org/"}}
+    run = ran(ada, registered(ada, copying(DATA)), text={**file, "basename": "a.csv", "secondaryFiles": [beside]})
+    text = run["inputs"]["text"]
+    assert [text["basename"], text["secondaryFiles"][0]["basename"]] == ["a.csv", "beside.csv"]
+    assert text["source"] == text["secondaryFiles"][0]["source"]
+    assert text["source"]["url"] == DATA
+    assert [path for path, _ in servers.requests] == ["/data/rain.csv"]
+
+
+def test_execute_when_the_inputs_do_not_fit_then_nothing_is_fetched(ada: httpx.Client, servers: Elsewhere) -> None:
+    answer = asked(ada, registered(ada, copying(DATA)), other=1)
+    assert answer.status_code == 422
+    assert servers.looked_up == []
+
+
+def test_execute_when_too_many_addresses_are_named_then_none_is_asked(ada: httpx.Client, servers: Elsewhere) -> None:
+    files = [{"class": "File", "valueFromPlatform": f"{{{{{DATA}?{number}}}}}"} for number in range(101)]
+    answer = asked(
+        ada, registered(ada, copying(DATA)), text={"class": "File", "contents": "x", "secondaryFiles": files}
+    )
+    assert answer.status_code == 413
+    assert servers.looked_up == []
