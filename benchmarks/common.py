@@ -54,9 +54,9 @@ class Service:
 
 
 @contextmanager
-def started(folder: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def started(folder: Path, *options: str, **variables: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """``stemma serve`` on a data folder and a free port: its address and process. Ended afterwards."""
-    environment = {**os.environ, "STEMMA_HOME": str(folder)}  # noqa: TID251 - handed on to a child process
+    environment = {**os.environ, "STEMMA_HOME": str(folder), **variables}  # noqa: TID251 - handed on to a child process
     with (folder / "serve.log").open("wb") as log:
         process = subprocess.Popen(
             [BIN / "stemma", "serve", "--port", "0", *options], env=environment, stdout=log, stderr=log
