@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stemma import errors
-from stemma.cli.credentials import FileShelf, Login, forget_login, load_login, save_login
-from stemma.client import Attachment
+from stemma.cli.credentials import Login, forget_login, load_login, save_login, shelf_of
+from stemma.client import Attachment, FileShelf
 from stemma.client.events import Sent, parse
 from stemma.client.models import path_of
 from stemma.client.multipart import Multipart
@@ -140,9 +140,11 @@ def test_shelf_when_damaged_then_is_as_if_empty(tmp_path):
 
 
 def test_login_when_saved_then_is_found_until_it_is_forgotten(tmp_path):
-    login = Login("https://example.org", "anna")
-    save_login(tmp_path, login)
+    login, token = Login("https://example.org", "anna", "https://example.org/token", "api"), KeptToken("a", 1.0)
+    save_login(tmp_path, login, token)
     assert load_login(tmp_path) == login
+    assert shelf_of(tmp_path, login).load() == token
+    assert shelf_of(tmp_path, Login("https://evil.example", "anna", "https://evil.example/token", "api")).load() is None
     assert forget_login(tmp_path)
     assert load_login(tmp_path) is None
     assert not forget_login(tmp_path)

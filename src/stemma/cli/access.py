@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVa
 
 import typer
 
+from stemma.errors import NotAuthenticated
+
 if TYPE_CHECKING:
     from stemma.cli.credentials import Login
     from stemma.cli.settings import CommandLineSettings
-    from stemma.client import Client, PasswordTokens
+    from stemma.client import Client, KeptTokens
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,6 +35,8 @@ UserOption = Annotated[
     typer.Option("--user", metavar="NAME", help="Who asks.", rich_help_panel=_PANEL, show_default=False),
 ]
 _DEFAULT_USER = "user_1"
+_START_SECONDS = 120.0
+"""How long a service that is just being started may take to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,9 @@ def _embedded(chosen: "CommandLineSettings", user: str | None) -> Iterator[Acces
     with started() as url:
         from stemma.client import Client  # noqa: PLC0415 - see above
 
-        with Client(url, _local_tokens(chosen, url, user), timeout_seconds=120, patience_seconds=0) as client:
+        with Client(
+            url, _local_tokens(chosen, url, user), timeout_seconds=_START_SECONDS, patience_seconds=0
+        ) as client:
             yield Access(client, is_embedded=True)
 
 
@@ -121,26 +127,60 @@ def _login() -> "Login | None":
     return load_login(path)
 
 
-def _tokens(url: str, chosen: "CommandLineSettings", login: "Login | None", user: str | None) -> "PasswordTokens":
-    """Tokens for a configured service: those of the login, unless somebody else is named."""
-    from stemma.cli.credentials import FileShelf  # noqa: PLC0415 - commands load what they need
-    from stemma.client import PasswordTokens  # noqa: PLC0415 - see above
+def login_tokens(login: "Login", folder: Path) -> "KeptTokens":
+    """The tokens of a login, renewed where it was made; a new one is made by those who can without a person."""
+    from stemma.cli.credentials import shelf_of  # noqa: PLC0415 - commands load what they need
+    from stemma.cli.settings import settings  # noqa: PLC0415 - see above
+    from stemma.client import ClientCredentials, PasswordTokens  # noqa: PLC0415 - see above
 
+    chosen, shelf = settings(), shelf_of(folder, login)
+    if login.kind == "person":
+        password = chosen.password.get_secret_value() if chosen.password else None
+        return PasswordTokens(
+            login.url, login.username, password, token_url=login.token_url, client_id=login.client_id, shelf=shelf
+        )
+
+    def secret() -> str:
+        if chosen.client_secret is None:
+            raise NotAuthenticated(
+                f"the login of {login.client_id} at {login.url} has ended; set STEMMA_CLIENT_SECRET, or log in again:"
+                f" stemma login {login.url}"
+            )
+        return chosen.client_secret.get_secret_value()
+
+    return ClientCredentials(login.url, login.client_id, secret, token_url=login.token_url, shelf=shelf)
+
+
+def _tokens(url: str, chosen: "CommandLineSettings", login: "Login | None", user: str | None) -> "KeptTokens":
+    """Tokens for a configured service: a program's, those of the login unless somebody else is named, a person's."""
+    from stemma.client import ClientCredentials, PasswordTokens  # noqa: PLC0415 - commands load what they need
+
+    trusted = chosen.trusted_origins
+    if user is None and chosen.client_id and chosen.client_secret:
+        return ClientCredentials(
+            url, chosen.client_id, chosen.client_secret.get_secret_value(), trusted_origins=trusted
+        )
     username = user or chosen.username
-    is_logged_in = login is not None and login.url == url.rstrip("/") and username in {None, login.username}
-    return PasswordTokens(
-        url,
-        username or (login.username if login else None),
-        chosen.password.get_secret_value() if chosen.password else None,
-        token_url=login.token_url if login else None,
-        shelf=FileShelf(config_folder() / "token.json") if is_logged_in else None,
-    )
+    if login is not None and login.url == url.rstrip("/") and username in {None, login.username}:
+        return login_tokens(login, config_folder())
+    password = chosen.password.get_secret_value() if chosen.password else None
+    return PasswordTokens(url, username, password, trusted_origins=trusted)
 
 
-def _local_tokens(chosen: "CommandLineSettings", url: str, user: str | None) -> "PasswordTokens":
-    """Tokens of the local issuer, whose five people have passwords that everybody knows."""
-    from stemma.client import PasswordTokens  # noqa: PLC0415 - commands load what they need
+def _local_tokens(chosen: "CommandLineSettings", url: str, user: str | None) -> "KeptTokens":
+    """Tokens of the service here: the local issuer's five people have passwords that everybody knows.
 
+    Raises:
+        NotLoggedIn: another issuer gives the tokens, and we know nobody's password there.
+    """
+    from stemma.client import NotLoggedIn, PasswordTokens, login_ways  # noqa: PLC0415 - commands load what they need
+
+    ways = login_ways(url, trusted_origins=chosen.trusted_origins, timeout_seconds=_START_SECONDS)
+    if not ways.is_own and (chosen.client_secret or chosen.password):
+        return _tokens(url, chosen, None, user)
+    if not ways.is_own:
+        raise NotLoggedIn(url)
     username = user or chosen.username or _DEFAULT_USER
     known = username.replace("user_", "password_", 1)
-    return PasswordTokens(url, username, chosen.password.get_secret_value() if chosen.password else known)
+    given = chosen.password.get_secret_value() if chosen.password else known
+    return PasswordTokens(url, username, given, ways=ways)

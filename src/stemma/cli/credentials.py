@@ -1,73 +1,59 @@
 """What ``stemma login`` keeps: which service, who, and the tokens; readable by their owner alone."""
 
 import json
-import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
+from uuid import uuid4
 
-from stemma.client.tokens import KeptToken
+from stemma.client.shelf import FileShelf, KeptToken, write_private
+
+__all__ = ["Login", "forget_login", "load_login", "save_login", "shelf_of", "write_private"]
+
+_LOGIN, _TOKEN = "login.json", "token.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A service and who logged in there."""
+    """A service and who logged in there. What tokens are renewed at is kept too: a service cannot change it later."""
 
     url: str
     username: str
-    token_url: str | None = None
-    client_id: str = "api"
+    token_url: str
+    client_id: str
+    issuer: str | None = None
+    """Who can end the login before its time; None where that is the service itself, which cannot."""
+    kind: Literal["person", "program"] = "person"
+    id: str = field(default_factory=lambda: uuid4().hex)
+    """Ties the token to this login, and so to its service."""
 
 
-class FileShelf:
-    """Keeps the token of one person at one service in a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def load(self) -> KeptToken | None:
-        """What was kept; None where there is nothing, or nothing that can be read."""
-        try:
-            return KeptToken(**json.loads(self._path.read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-
-    def keep(self, token: KeptToken | None) -> None:
-        """Keep ``token``; None forgets."""
-        if token is None:
-            self._path.unlink(missing_ok=True)
-        else:
-            write_private(self._path, asdict(token))
-
-
-def write_private(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON into a file that only its owner can read, all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file)
-    fresh.replace(path)
+def shelf_of(folder: Path, login: Login) -> FileShelf:
+    """Where the tokens of ``login`` are kept."""
+    return FileShelf(folder / _TOKEN, login.id)
 
 
 def load_login(folder: Path) -> Login | None:
     """Who logged in last, and where; None after a logout."""
     try:
-        return Login(**json.loads((folder / "login.json").read_text()))
+        return Login(**json.loads((folder / _LOGIN).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def save_login(folder: Path, login: Login) -> None:
-    """Remember ``login``."""
-    write_private(folder / "login.json", asdict(login))
+def save_login(folder: Path, login: Login, token: KeptToken | None) -> None:
+    """Remember ``login`` and its token, in place of any other."""
+    shelf = shelf_of(folder, login)
+    with shelf.locked():
+        shelf.keep(token)
+        write_private(folder / _LOGIN, asdict(login))
 
 
 def forget_login(folder: Path) -> bool:
     """Forget service, person and token; whether there was something to forget."""
-    (folder / "token.json").unlink(missing_ok=True)
+    (folder / _TOKEN).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
-        (folder / "login.json").unlink()
+        (folder / _LOGIN).unlink()
         return True
     return False

@@ -52,6 +52,32 @@ by themselves, and the next worker takes them up.
 | 78 | a setting or the schema of the database will not do |
 | 130 | interrupted |
 """
+_COMPOSE: Final = (
+    (
+        "STEMMA_KEYCLOAK_URL",
+        "http://localhost:8080",
+        "Keycloak as a browser sees it. KEYCLOAK_AUTHORIZATION_URL and KEYCLOAK_TOKEN_URL begin with it.",
+    ),
+    (
+        "STEMMA_PUBLISH_ADDRESS",
+        "127.0.0.1",
+        "Where the API and Keycloak listen, of this machine's addresses. The database listens on 127.0.0.1 alone.",
+    ),
+    ("STEMMA_PUBLISH_PORT", "8000", "The API's port there. STEMMA_PUBLIC_URL must fit."),
+    ("STEMMA_PUBLISH_KEYCLOAK_PORT", "8080", "Keycloak's port there. STEMMA_KEYCLOAK_URL must fit."),
+    ("STEMMA_PUBLISH_MYSQL_PORT", "3306", "MySQL's port on 127.0.0.1."),
+)
+"""What ``docker-compose.yml`` alone reads: name, value, explanation."""
+_COMPOSE_CONTAINERS: Final = (
+    (
+        "STEMMA_HOST_FOLDER",
+        "/srv/stemma",
+        "The data folder on this machine, and in the containers under the same path.",
+    ),
+    ("STEMMA_HOST_USER", "10001:10001", "Who owns it, as numbers: user:group. The steps' containers run as this user."),
+    ("STEMMA_DOCKER_GROUP", "", "The number of the group that may use /var/run/docker.sock: stat -c %g of it."),
+)
+"""And what ``docker-compose.containers.yml`` reads besides, which people choose to use."""
 _ENV_HEAD: Final = """\
 # Every setting. Copied to .env as it is, this sets up the full stack of `docker compose up` for a first look on one
 # machine; what is commented out has its default. The passwords are known to everybody: change them before others can
@@ -72,6 +98,10 @@ def env_example() -> str:
     parts += [_setting(name, field) for name, field in Settings.model_fields.items()]
     parts.append("# The command line.\n")
     parts += [_setting(name, CommandLineSettings.model_fields[name]) for name in own]
+    parts.append("# The compose file alone; the service does not read these.\n")
+    parts += [_entry(told, f"{name}={value}") for name, value, told in _COMPOSE]
+    parts.append("# Steps in containers: docker-compose.containers.yml, see docs/deployment.md.\n")
+    parts += [_entry(told, f"# {name}={value}") for name, value, told in _COMPOSE_CONTAINERS]
     return "\n".join(parts)
 
 
@@ -82,13 +112,17 @@ def pages() -> dict[Path, str]:
 
 def _setting(name: str, field: FieldInfo) -> str:
     told = " ".join((field.description or "").replace("``", "").split())
-    comment = textwrap.fill(told, _WIDTH, initial_indent="# ", subsequent_indent="# ")
     default = "" if field.default_factory is not None or field.default is None else str(field.default)
     if field.default_factory is None and isinstance(field.default, float) and field.default.is_integer():
         default = str(int(field.default))
     written = f"{field.validation_alias or f'STEMMA_{name.upper()}'}="
     # What has an example is set for the full stack; everything else is shown with its default.
     assignment = f"{written}{field.examples[0]}" if field.examples else f"# {written}{default}"
+    return _entry(told, assignment)
+
+
+def _entry(told: str, assignment: str) -> str:
+    comment = textwrap.fill(told, _WIDTH, initial_indent="# ", subsequent_indent="# ")
     return f"{comment}\n{assignment}\n"
 
 

@@ -27,6 +27,22 @@ class CommandLineSettings(Settings):
     password: SecretStr | None = None
     """The password of ``STEMMA_USERNAME``, for scripts; people use ``stemma login``."""
 
+    client_id: str | None = None
+    """What a program is called where its tokens are given, ``service`` in the shipped realm. With
+    ``STEMMA_CLIENT_SECRET`` it asks as itself, and not as a person."""
+
+    client_secret: SecretStr | None = None
+    """Its secret. There is no other way to give it to the command line."""
+
+    trusted_origin: str | None = None
+    """An address, such as ``http://keycloak.lab:8080``, where tokens may be got although it is neither https nor that
+    of the service."""
+
+    @property
+    def trusted_origins(self) -> list[str]:
+        """That one, if there is one."""
+        return [self.trusted_origin] if self.trusted_origin else []
+
 
 @cache
 def settings() -> CommandLineSettings:

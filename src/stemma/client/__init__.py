@@ -1,8 +1,8 @@
 """The Python client. Of the server it knows errors and states alone.
 
-from stemma.client import Client, PasswordTokens
+from stemma.client import Attachment, Client, DeviceTokens
 
-with Client(url, PasswordTokens(url, "user_1", "password_1")) as client:
+with Client(url, DeviceTokens(url, lambda prompt: print(prompt.url, prompt.code))) as client:
     workflow = client.workflows.register(name="rain", version="1", spec=Attachment.of_path("main.cwl"))
     run = client.runs.submit(workflow.id, inputs={"year": 2014})
     for event in client.runs.watch(run.id):
@@ -10,24 +10,52 @@ with Client(url, PasswordTokens(url, "user_1", "password_1")) as client:
 """
 
 from stemma.client.client import Client
+from stemma.client.device import DevicePrompt, DeviceTokens
+from stemma.client.downloads import Downloaded
+from stemma.client.issuer import LoginWays, login_ways
 from stemma.client.models import Event, Registered, Revision, Run, Step, Workflow
-from stemma.client.multipart import Attachment
-from stemma.client.problems import ServiceUnreachable
-from stemma.client.tokens import GivenToken, KeptToken, PasswordTokens, Tokens, TokenShelf
+from stemma.client.multipart import Attachment, Progress
+from stemma.client.problems import (
+    LoginRefused,
+    NotLoggedIn,
+    RateLimited,
+    ServiceUnreachable,
+    UnexpectedAnswer,
+    UntrustedAddress,
+)
+from stemma.client.runs import RunName
+from stemma.client.shelf import FileShelf, KeptToken, MemoryShelf, TokenShelf
+from stemma.client.tokens import ClientCredentials, GivenToken, KeptTokens, PasswordTokens, Tokens
 
 __all__ = [
     "Attachment",
     "Client",
+    "ClientCredentials",
+    "DevicePrompt",
+    "DeviceTokens",
+    "Downloaded",
     "Event",
+    "FileShelf",
     "GivenToken",
     "KeptToken",
+    "KeptTokens",
+    "LoginRefused",
+    "LoginWays",
+    "MemoryShelf",
+    "NotLoggedIn",
     "PasswordTokens",
+    "Progress",
+    "RateLimited",
     "Registered",
     "Revision",
     "Run",
+    "RunName",
     "ServiceUnreachable",
     "Step",
     "TokenShelf",
     "Tokens",
+    "UnexpectedAnswer",
+    "UntrustedAddress",
     "Workflow",
+    "login_ways",
 ]

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from stemma.client.connection import Connection
+from stemma.client.issuer import LoginWays, login_ways
 from stemma.client.provenance import Provenance
 from stemma.client.runs import Runs
 from stemma.client.tokens import Tokens
@@ -13,7 +14,8 @@ from stemma.client.workflows import Workflows
 class Client:
     """A service at ``base_url``, asked with ``tokens``. A context manager that hangs up at its end.
 
-    Refusals are raised as the classes of ``stemma.errors``. One thread at a time may use it. A service that goes away
+    Refusals are raised as the classes of ``stemma.errors``. One thread at a time may use it; several clients, and so
+    several threads, may share ``tokens``. A service that goes away
     while a run is watched is waited for, ``patience_seconds`` at most.
     """
 
@@ -70,3 +72,19 @@ class Client:
             Unavailable: one does not.
         """
         return self._connection.get("/readyz")
+
+    def metrics(self) -> str:
+        """The service's figures, as Prometheus reads them.
+
+        Raises:
+            NotAuthenticated: the token does not hold.
+        """
+        return self._connection.text("/metrics")
+
+    def login_ways(self) -> LoginWays:
+        """Where and how tokens of the service are got.
+
+        Raises:
+            UntrustedAddress: at an address that must not be given secrets.
+        """
+        return login_ways(self.url)

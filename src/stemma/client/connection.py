@@ -1,48 +1,41 @@
 """One connection to a service: requests with a token, envelopes opened, refusals raised."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
-import httpx
-
-from stemma.client.multipart import CHUNK_BYTES, Attachment, Multipart, Progress
-from stemma.client.problems import ERROR_HEADER, ServiceUnreachable, UnexpectedAnswer, problem
+from stemma.client.addresses import service_address
+from stemma.client.downloads import Arrival, Downloaded
+from stemma.client.multipart import Attachment, Multipart, Progress
+from stemma.client.problems import ERROR_HEADER, UnexpectedAnswer, problem
 from stemma.client.tokens import Tokens
-from stemma.errors import NotAuthenticated
+from stemma.errors import NotAuthenticated, Unavailable
 
-_CONNECT_SECONDS: Final = 10.0
+if TYPE_CHECKING:
+    from stemma.client.transport import Answer
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class Downloaded:
-    """What came in."""
-
-    size_bytes: int
-    sha1: str
-    sha256: str
+_RESUMPTIONS: Final = 8
+"""How often a download that broke off is taken up again, in all."""
+_FIRST_PAUSE_SECONDS: Final = 0.25
+_LONGEST_PAUSE_SECONDS: Final = 15.0
 
 
 class Connection:
     """Talks to the service at ``url``. Not to be used from several threads at once."""
 
     def __init__(self, url: str, tokens: Tokens | None, timeout_seconds: float) -> None:
-        self.url = url.rstrip("/")
+        from stemma.client.transport import Transport  # noqa: PLC0415 - loads httpx, when somebody connects
+
+        self.url = service_address(url)
         self._tokens = tokens
-        # The proxy settings of the environment are for the world outside; a service on loopback is not there.
-        is_near = httpx.URL(self.url).host in {"localhost", "127.0.0.1", "::1"}
-        self._http = httpx.Client(
-            base_url=self.url,
-            timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
-            trust_env=not is_near,
-        )
+        self._transport = Transport(self.url, timeout_seconds)
 
     def close(self) -> None:
         """Hang up."""
-        self._http.close()
+        self._transport.close()
 
     def get(self, path: str, **parameters: Any) -> Any:
         """What the envelope at ``path`` holds.
@@ -51,6 +44,15 @@ class Connection:
             StemmaError: as the service refused.
         """
         return self.send("GET", path, parameters)
+
+    def text(self, path: str) -> str:
+        """What is at ``path``, which has no envelope.
+
+        Raises:
+            StemmaError: as the service refused.
+        """
+        with self._answered("GET", path) as answer:
+            return answer.body().decode("utf-8", "replace")
 
     def send(
         self,
@@ -69,8 +71,7 @@ class Connection:
         """
         body = Multipart(_given(fields or {}), files, progress) if fields or files else None
         with self._answered(method, path, parameters, body) as answer:
-            answer.read()
-            return _opened(answer)
+            return _opened(self.url, answer)
 
     def download(
         self,
@@ -78,24 +79,30 @@ class Connection:
         target: BinaryIO,
         parameters: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
+        *,
+        sha256: str | None = None,
     ) -> Downloaded:
         """Write the file at ``path`` into ``target``, and take its digests on the way.
 
+        A stored file goes on where a connection broke; what is made while it is sent (a zip) cannot.
+
         Raises:
-            StemmaError: as the service refused, or the connection broke before the end.
+            StemmaError: as the service refused, or the connection broke once too often.
+            ContentDamaged: what came has another digest than ``sha256``, or than the service says.
         """
-        size, sha1, sha256 = 0, hashlib.sha1(usedforsecurity=False), hashlib.sha256()
-        with self._answered("GET", path, parameters) as answer, self._breaking():
-            announced = answer.headers.get("content-length")
-            expected = int(announced) if announced and "content-encoding" not in answer.headers else None
-            for chunk in answer.iter_bytes(CHUNK_BYTES):
-                target.write(chunk)
-                sha1.update(chunk)
-                sha256.update(chunk)
-                size += len(chunk)
-                if progress is not None:
-                    progress(size, expected)
-        return Downloaded(size, sha1.hexdigest(), sha256.hexdigest())
+        arrival = Arrival(target, progress, sha256)
+        pause = _FIRST_PAUSE_SECONDS
+        for left in reversed(range(_RESUMPTIONS + 1)):
+            try:
+                with self._answered("GET", path, parameters, headers=arrival.headers) as answer:
+                    arrival.take(answer)
+                break
+            except Unavailable:
+                if left == 0 or not arrival.can_go_on:
+                    raise
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        return arrival.done()
 
     @contextmanager
     def lines(
@@ -106,8 +113,8 @@ class Connection:
         Raises:
             StemmaError: as the service refused, or the connection broke.
         """
-        with self._answered("GET", path, parameters, headers=headers) as answer, self._breaking():
-            yield answer.iter_lines()
+        with self._answered("GET", path, parameters, headers=headers) as answer:
+            yield answer.lines()
 
     @contextmanager
     def _answered(
@@ -117,43 +124,36 @@ class Connection:
         parameters: Mapping[str, Any] | None = None,
         body: Multipart | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Iterator[httpx.Response]:
+    ) -> Iterator["Answer"]:
         """An answer that is no refusal; a token that is refused is renewed, once."""
         for is_last in (False, True):
-            with self._breaking():
-                answer = self._http.send(self._request(method, path, parameters, body, headers), stream=True)
-            try:
-                if answer.is_success:
+            token = self._tokens.access_token() if self._tokens is not None else None
+            sent = dict(headers or {}) | (body.headers if body else {})
+            if token is not None:
+                sent["Authorization"] = f"Bearer {token}"
+            given = _given(parameters or {})
+            with self._transport.answered(method, path, parameters=given, headers=sent, body=body) as answer:
+                if answer.is_good:
                     yield answer
                     return
-                with self._breaking():
-                    answer.read()
-            finally:
-                answer.close()
-            refusal = problem(answer.status_code, answer.headers.get(ERROR_HEADER), _json(answer))
-            if is_last or not isinstance(refusal, NotAuthenticated) or not (self._tokens and self._tokens.renew()):
+                if answer.leads_elsewhere is not None:
+                    raise UnexpectedAnswer(f"{self.url} sends us to {answer.leads_elsewhere}; is its address right?")
+                refusal = problem(answer.status, answer.headers.get(ERROR_HEADER), answer.json())
+            is_of_the_token = isinstance(refusal, NotAuthenticated) and self._tokens is not None and token is not None
+            if is_last or not (is_of_the_token and self._tokens and self._tokens.renew(token or "")):
                 raise refusal
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        parameters: Mapping[str, Any] | None,
-        body: Multipart | None,
-        headers: Mapping[str, str] | None,
-    ) -> httpx.Request:
-        sent = dict(headers or {}) | (body.headers if body else {})
-        if self._tokens is not None:
-            sent["Authorization"] = f"Bearer {self._tokens.access_token()}"
-        return self._http.build_request(method, path, params=_given(parameters or {}), content=body, headers=sent)
 
-    @contextmanager
-    def _breaking(self) -> Iterator[None]:
-        """Say in our words that there is nobody, or nobody any more."""
-        try:
-            yield
-        except httpx.TransportError as error:
-            raise ServiceUnreachable(self.url, str(error) or type(error).__name__) from error
+def shaped(of: Callable[[Any], T], told: Any) -> T:
+    """``of(told)``, where ``told`` came from outside and may be anything.
+
+    Raises:
+        UnexpectedAnswer: it is not what a service tells.
+    """
+    try:
+        return of(told)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UnexpectedAnswer(f"the service told something unknown to this client: {error!r}") from error
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, str]:
@@ -165,18 +165,11 @@ def _given(values: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return json.loads(answer.content)
-    except ValueError:
-        return None
-
-
-def _opened(answer: httpx.Response) -> Any:
+def _opened(url: str, answer: "Answer") -> Any:
     """What is in the envelope."""
-    envelope = _json(answer)
+    envelope = answer.json()
     if isinstance(envelope, dict) and "success" in envelope and "data" in envelope:
         return envelope["data"]
     if envelope is not None:
         return envelope
-    raise UnexpectedAnswer(f"{answer.url} answered something else than JSON; is the address right?")
+    raise UnexpectedAnswer(f"{url} answered something else than JSON; is the address right?")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from stemma.client.connection import Connection
-from stemma.client.problems import ServiceUnreachable
+from stemma.client.problems import UnexpectedAnswer
 from stemma.errors import Unavailable
 
 _FIRST_PAUSE_SECONDS: Final = 0.5
@@ -24,8 +24,15 @@ class Sent:
 
     @property
     def told(self) -> Any:
-        """What its text says, as JSON."""
-        return json.loads(self.text) if self.text else None
+        """What its text says, as JSON.
+
+        Raises:
+            UnexpectedAnswer: it is none.
+        """
+        try:
+            return json.loads(self.text) if self.text else None
+        except (ValueError, RecursionError) as error:
+            raise UnexpectedAnswer(f"the service sent an event that is not JSON: {self.text[:100]!r}") from error
 
 
 def parse(lines: Iterator[str], last_id: str = "") -> Iterator[Sent]:
@@ -47,6 +54,33 @@ def parse(lines: Iterator[str], last_id: str = "") -> Iterator[Sent]:
             last_id = value
 
 
+class _Patience:
+    """How long to pause before the next connection, and when to give up."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._pause, self._silent_since = _FIRST_PAUSE_SECONDS, time.monotonic()
+
+    def heard(self, lines: Iterator[str]) -> Iterator[str]:
+        """``lines`` as they are. Each shows that somebody is there; all but those that open a stream, that it works."""
+        for line in lines:
+            self._silent_since = time.monotonic()
+            if line and not line.startswith("retry:"):
+                self._pause = _FIRST_PAUSE_SECONDS
+            yield line
+
+    def broke(self, *, after_an_answer: bool) -> bool:
+        """Note a connection that failed; whether to go on."""
+        if after_an_answer:
+            self._silent_since = time.monotonic()  # a stream may be silent for a while before it breaks
+        return self._seconds > 0 and time.monotonic() - self._silent_since <= self._seconds
+
+    def rest(self) -> None:
+        """Wait, longer each time."""
+        time.sleep(self._pause)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
 def follow(connection: Connection, path: str, *, patience_seconds: float, last_id: str = "") -> Iterator[Sent]:
     """The events at ``path`` until the one called ``end``, each once, over as many connections as it takes.
 
@@ -54,22 +88,21 @@ def follow(connection: Connection, path: str, *, patience_seconds: float, last_i
         ServiceUnreachable, Unavailable: nobody has answered for ``patience_seconds``.
         StemmaError: as the service refused.
     """
-    pause, silent_since = _FIRST_PAUSE_SECONDS, time.monotonic()
+    patience = _Patience(patience_seconds)
     while True:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if last_id:
             headers["Last-Event-ID"] = last_id
+        is_open = False
         try:
             with connection.lines(path, headers=headers) as lines:
-                for sent in parse(lines, last_id):
-                    last_id, pause, silent_since = sent.id, _FIRST_PAUSE_SECONDS, time.monotonic()
+                is_open = True
+                for sent in parse(patience.heard(lines), last_id):
+                    last_id = sent.id
                     yield sent
                     if sent.kind == "end":
                         return
-        except Unavailable as error:
-            if time.monotonic() - silent_since > patience_seconds:
+        except Unavailable:
+            if not patience.broke(after_an_answer=is_open):
                 raise
-            if isinstance(error, ServiceUnreachable) and pause == _FIRST_PAUSE_SECONDS:
-                silent_since = time.monotonic()  # a stream may be silent for long before it breaks
-        time.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+        patience.rest()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from stemma.client.connection import Connection
+from stemma.client.connection import Connection, shaped
 
 _PAGE: Final = 50
 
@@ -13,7 +13,7 @@ def pages(connection: Connection, path: str, limit: int | None, **filters: Any) 
     cursor, left = None, limit
     while left is None or left > 0:
         told = connection.get(path, limit=_PAGE if left is None else min(left, _PAGE), cursor=cursor, **filters)
-        found, cursor = told["items"], told["next_cursor"]
+        found, cursor = shaped(lambda page: (list(page["items"]), page["next_cursor"]), told)
         yield from found
         if cursor is None or not found:
             return

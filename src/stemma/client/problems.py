@@ -22,6 +22,42 @@ class ServiceUnreachable(Unavailable):
         self.url, self.reason = url, reason
 
 
+class NotLoggedIn(errors.NotAuthenticated):
+    """Nobody is logged in at the service, or not any more."""
+
+    code = "not-logged-in"
+
+    def __init__(self, url: str, *, has_ended: bool = False) -> None:
+        what = "the login has ended at" if has_ended else "you are not logged in at"
+        again = "log in again" if has_ended else "log in"
+        super().__init__(f"{what} {url}; {again}: stemma login {url}")
+        self.url, self.has_ended = url, has_ended
+
+
+class LoginRefused(errors.NotAuthenticated):
+    """The issuer gives no token for that; ``error`` is its word for why (RFC 6749 §5.2, RFC 8628 §3.5)."""
+
+    code = "login-refused"
+
+    def __init__(self, error: str, description: str | None = None) -> None:
+        super().__init__(f"login was refused: {description or error}")
+        self.error, self.description = error, description
+
+
+class UntrustedAddress(StemmaError):
+    """A service names an address for its tokens that must not be given any secret."""
+
+    code, exit_code = "untrusted-address", 77
+
+    def __init__(self, url: str, origin: str) -> None:
+        super().__init__(
+            f"{url} wants its tokens to be got at {origin}, which is neither https nor its own address nor, with it, on"
+            " this machine: nothing was sent there. Where that is right, trust it by name (stemma login --trust"
+            f" {origin}, STEMMA_TRUSTED_ORIGIN, or the parameter trusted_origins)"
+        )
+        self.url, self.origin = url, origin
+
+
 class UnexpectedAnswer(StemmaError):
     """What answers is no service of ours, or has failed in a way it does not speak of."""
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from stemma.client.connection import Connection, Downloaded
+from stemma.client.connection import Connection, shaped
+from stemma.client.downloads import Downloaded
 from stemma.client.models import Registered, Revision, Workflow
 from stemma.client.multipart import Attachment, Progress
 from stemma.client.pages import pages
@@ -38,7 +39,7 @@ class Workflows:
         fields = {"name": name, "version": version, "group": group, "main": main}
         files = _files(spec, inputs)
         told = self._connection.send("POST", f"{_ROOT}/register", fields=fields, files=files, progress=progress)
-        return Registered.of(told)
+        return shaped(Registered.of, told)
 
     def validate(self, *, spec: Attachment, inputs: Attachment | None = None, main: str | None = None) -> Any:
         """Check a document as :meth:`register` does, and store nothing; what is told of it.
@@ -68,7 +69,8 @@ class Workflows:
         """
         fields = {"name": name, "version": version, "main": main}
         path, files = f"{_ROOT}/update/{workflow_id}", _files(spec, inputs)
-        return Registered.of(self._connection.send("PUT", path, fields=fields, files=files, progress=progress))
+        told = self._connection.send("PUT", path, fields=fields, files=files, progress=progress)
+        return shaped(Registered.of, told)
 
     def get(self, workflow_id: int) -> Workflow:
         """One entry.
@@ -76,11 +78,11 @@ class Workflows:
         Raises:
             WorkflowNotFound: there is no such entry.
         """
-        return Workflow.of(self._connection.get(f"{_ROOT}/{workflow_id}"))
+        return shaped(Workflow.of, self._connection.get(f"{_ROOT}/{workflow_id}"))
 
     def list(self, *, name: str | None = None, limit: int | None = None) -> Iterator[Workflow]:
         """The entries, newest first, page by page as they are taken."""
-        return map(Workflow.of, pages(self._connection, _ROOT, limit, name=name))
+        return (shaped(Workflow.of, told) for told in pages(self._connection, _ROOT, limit, name=name))
 
     def find(self, name: str, version: str, group: str | None = None) -> Workflow:
         """The entry of this name and version.
@@ -99,7 +101,8 @@ class Workflows:
         Raises:
             WorkflowNotFound: there is no such entry.
         """
-        return tuple(map(Revision.of, self._connection.get(f"{_ROOT}/{workflow_id}/revisions")))
+        told = self._connection.get(f"{_ROOT}/{workflow_id}/revisions")
+        return shaped(lambda revisions: tuple(map(Revision.of, revisions)), told)
 
     def structure(self, workflow_id: int, *, revision: int | None = None) -> Mapping[str, Any]:
         """What a revision asks for, its steps, and what it gives.
@@ -116,6 +119,27 @@ class Workflows:
             WorkflowNotFound, RevisionNotFound: there is no such entry.
         """
         return self._connection.download(f"{_ROOT}/{workflow_id}/spec", target, {"revision": revision})
+
+    def inputs(self, workflow_id: int, target: BinaryIO, *, revision: int | None = None) -> Downloaded:
+        """Write the inputs as they were registered into ``target``.
+
+        Raises:
+            NotFound: it was registered without inputs.
+            WorkflowNotFound, RevisionNotFound: there is no such entry.
+        """
+        return self._connection.download(f"{_ROOT}/{workflow_id}/inputs", target, {"revision": revision})
+
+    def diagram(
+        self, workflow_id: int, target: BinaryIO, *, revision: int | None = None, picture_format: str = "png"
+    ) -> Downloaded:
+        """Write a drawing of the workflow into ``target``, as ``png`` or ``svg``.
+
+        Raises:
+            WorkflowNotFound, RevisionNotFound: there is no such entry.
+            DrawingFailed: it could not be drawn.
+        """
+        parameters = {"revision": revision, "format": picture_format}
+        return self._connection.download(f"{_ROOT}/{workflow_id}/diagram", target, parameters)
 
     def delete(self, workflow_id: int) -> None:
         """Delete an entry; its runs stay.
