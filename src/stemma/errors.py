@@ -27,6 +27,7 @@
         RunNotEnded                 asked for what only an ended run has
         RunEnded                    asked to stop what has ended
       TooLarge                413   over a limit of size
+      RangeUnsatisfiable      416   a part was asked for that lies behind the end
       Unavailable             503   come back later
         EngineUnreachable
         DatabaseUnavailable
@@ -342,6 +343,16 @@ class TooLarge(StemmaError):
     def __init__(self, what: str, limit: int, unit: str = "bytes") -> None:
         super().__init__(f"{what} is over the limit of {limit} {unit}")
         self.what, self.limit, self.unit = what, limit, unit
+
+
+class RangeUnsatisfiable(StemmaError):
+    """A part of a file was asked for that it does not have."""
+
+    code, status, exit_code = "range-unsatisfiable", HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, 64
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the file has {size} bytes; ask for a part that begins before its end, or for all of it")
+        self.size = size
 
 
 class Unavailable(StemmaError):

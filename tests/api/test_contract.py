@@ -371,3 +371,49 @@ def test_lists_when_the_caller_is_in_no_group_then_are_empty_and_say_why(served:
         )
     assert refused.status_code == 422
     assert "you are in no group" in refused.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "part"),
+    [
+        ("bytes=0-3", 206, ECHO[:4]), ("bytes=-4", 206, ECHO[-4:]), ("bytes=0-999999", 206, None),
+        ("bytes=5-3", 200, None), ("bytes=", 200, None), ("lines=1-2", 200, None), ("bytes=a-b", 200, None),
+        ("bytes=99999999-", 416, None), ("bytes=0-1, 99999999-", 416, None), ("bytes=-0", 416, None),
+    ],
+)  # fmt: skip
+def test_stored_file_when_a_part_is_asked_for_then_it_or_all_or_416_in_the_envelope(
+    things: Things, asked: str, status: int, part: bytes | None
+) -> None:
+    path = f"/workflow_registry/{things.values['entry']}/spec"
+    whole = things.client.get(path).content
+    answer = things.client.get(path, headers={"Range": asked})
+    assert answer.status_code == status, answer.text
+    if status == 200:
+        assert answer.content == whole
+    elif status == 206:
+        assert answer.content in whole
+        assert part is None or answer.content == part
+    else:
+        assert answer.headers["content-range"] == f"bytes */{len(whole)}"
+        assert answer.json()["error_code"] == 416
+
+
+def test_method_when_it_is_another_then_allow_names_every_one_that_the_path_takes(idle: Served) -> None:
+    with idle.client() as client:
+        allowed = client.request("PATCH", "/provenance/capture/1").headers["allow"]
+    assert allowed == "GET, POST"
+
+
+@pytest.mark.parametrize("stream", ["events", "logs?follow=true"])
+def test_stream_when_the_token_ends_then_it_ends_too(idle: Served, stream: str) -> None:
+    settings = idle.installation.settings
+    with idle.client_as("user_1") as client:
+        form = {"name": idle.name("expiring"), "version": "1"}
+        sent = client.post("/workflow_registry/register", data=form, files={"spec_file": ("main.cwl", ECHO)})
+        number = sent.json()["data"]["registry_id"]
+        asked = {"inputs": {"words": "hello"}, "nowait": True}
+        run = client.post(f"/workflow_execution/execute/{number}", json=asked).json()["data"]["execution_id"]
+    short = token(settings.model_copy(update={"token_lifetime_seconds": 3}), "brief", groups=["group1"])
+    with idle.client(Authorization=f"Bearer {short}") as brief:
+        told = brief.get(f"/workflow_execution/{run}/{stream}").text
+    assert "event: end" not in told

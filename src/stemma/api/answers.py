@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, Response
 
 from stemma.api.schemas.envelope import Envelope
 from stemma.auth.principal import Principal
-from stemma.errors import ContentMissing
+from stemma.errors import ContentMissing, RangeUnsatisfiable
 from stemma.store.content import ContentStore
 
 OCTETS: Final = "application/octet-stream"
@@ -22,6 +22,8 @@ HARMLESS: Final = {
 """For what a browser may show: it runs nothing and fetches nothing. Kept by the browser alone, and asked for anew."""
 
 _QUOTED_TROUBLE: Final = re.compile(r'[\\"%]')
+_RANGE: Final = re.compile(r"(\d*)-(\d*)")
+_RANGES: Final = re.compile(r"bytes=((?: *(?:\d{1,18}-\d{0,18}|-\d{1,18}) *)(?:, *(?:\d{1,18}-\d{0,18}|-\d{1,18}) *)*)")
 _NO_NAME: Final = "file"
 
 
@@ -65,7 +67,33 @@ def stored_file(request: Request, store: ContentStore, sha256: str, name: str, *
     path = store.path(sha256)
     if not path.is_file():
         raise ContentMissing(sha256)
+    _check_range(request, path.stat().st_size)
     return FileResponse(path, headers=headers, media_type=media_type)
+
+
+def _check_range(request: Request, size: int) -> None:
+    """Take a ``Range`` away that cannot be understood, as RFC 9110 §14.2 has it: the whole file is the answer.
+
+    Raises:
+        RangeUnsatisfiable: it asks for what lies behind the end.
+    """
+    written = request.headers.get("range")
+    if written is None:
+        return
+    parts = _RANGES.fullmatch(written)
+    found = [_range(first, last, size) for first, last in _RANGE.findall(parts[1])] if parts else []
+    if not found or any(first > last for first, last in found):
+        headers = request.scope["headers"]
+        request.scope["headers"] = [(name, value) for name, value in headers if name != b"range"]
+    elif any(first >= size for first, _ in found):
+        raise RangeUnsatisfiable(size)
+
+
+def _range(first: str, last: str, size: int) -> tuple[int, int]:
+    """The first and the last byte; of ``-5``, the last five."""
+    if not first:
+        return (size - int(last), size) if int(last) else (size, size)
+    return int(first), int(last) if last else max(size, int(first))
 
 
 def _has_already(request: Request, tag: str) -> bool:

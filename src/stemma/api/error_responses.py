@@ -13,13 +13,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import Scope
 
 from stemma import clock
 from stemma.api import audit
 from stemma.api.schemas.envelope import ErrorEnvelope, FindingShown
 from stemma.auth.local_issuer import GrantRefused, TooManyFailures
-from stemma.errors import InvalidRequest, NotAuthenticated, StemmaError, TooLarge, Unavailable
+from stemma.errors import InvalidRequest, NotAuthenticated, RangeUnsatisfiable, StemmaError, TooLarge, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,8 @@ def refusal(error: StemmaError) -> Response:
 def _headers(error: StemmaError) -> dict[str, str]:
     if isinstance(error, NotAuthenticated):
         return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, RangeUnsatisfiable):
+        return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, Unavailable | TooManyFailures):
         return {"Retry-After": str(error.retry_after_seconds)}
     return {}
@@ -166,12 +169,21 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     status, message = error.status_code, str(error.detail)
+    headers = dict(error.headers or {})
     if status == 404:  # noqa: PLR2004 - the words of HTTP
         message = f"there is nothing at {request.url.path}"
     elif status == 405:  # noqa: PLR2004 - as above
-        message = f"{request.method} is not possible here"
+        headers["Allow"] = ", ".join(_methods(request))
+        message = f"{request.method} is not possible here; {headers['Allow']} is"
     elif status == 400:  # noqa: PLR2004 - said of bodies alone
         status = 413 if message.startswith(_OVER_A_LIMIT) else 422
     code = {413: TooLarge.code, 422: InvalidRequest.code}.get(status, "refused")
     await audit.refused(request.scope, code, status)
-    return error_answer(status, message, headers=error.headers)
+    return error_answer(status, message, headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Every method that the path takes (RFC 9110 §10.2.1); the framework names those of one route."""
+    scopes = [{**request.scope, "method": method} for method in ("DELETE", "GET", "POST", "PUT")]
+    routes = request.app.routes
+    return [scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in routes)]

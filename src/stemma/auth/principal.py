@@ -1,5 +1,6 @@
 """Who asks: what a verified token says."""
 
+import math
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -16,6 +17,8 @@ class Principal:
     username: str
     groups: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
+    expires_at: float = field(default=math.inf, compare=False)
+    """When the token ends, in seconds since 1970: a stream that is still open then ends with it."""
     address: str | None = field(default=None, compare=False)
     """Where this request comes from, for the audit; None where that was not asked or is this machine's own socket."""
     request: UUID | None = field(default=None, compare=False)

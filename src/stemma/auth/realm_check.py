@@ -93,9 +93,7 @@ class RealmCheck:
     def _realm(self, realm: Mapping[str, Any]) -> Iterator[Flaw]:
         where = f"realm {self._needs.name}"
         if not realm.get("enabled"):
-            yield _flaw(
-                where, "enabled", "no", "yes", remedy="enable it in Keycloak's console, if nobody shut it on purpose"
-            )
+            yield _flaw(where, "enabled", "no", "yes", remedy=_ENABLE)
         if not realm.get("bruteForceProtected"):
             yield self._realm_flaw("bruteForceProtected", "no", "yes", value=True)
         if realm.get("accessTokenLifespan", 0) > LONGEST_TOKEN_SECONDS:

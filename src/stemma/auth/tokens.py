@@ -110,8 +110,9 @@ class Verifier:
             return known
         header = _header(token)
         claims = self._claims(token, self._key(header))
-        until = self._check(header, claims)
-        principal = _principal(claims)
+        expires_at = self._check(header, claims)
+        principal = _principal(claims, expires_at)
+        until = min(expires_at, clock.now().timestamp() + REMEMBERED_SECONDS)
         self._remember(token, _Verified(principal, until))
         return principal
 
@@ -178,7 +179,7 @@ class Verifier:
             raise NotAuthenticated("the token's signature does not hold") from error
 
     def _check(self, header: dict[str, Any], claims: dict[str, Any]) -> float:
-        """Return until when the claims may be believed.
+        """Return when the token ends.
 
         Raises:
             NotAuthenticated: they are not for us, or not for now.
@@ -197,7 +198,7 @@ class Verifier:
             raise NotAuthenticated("the token has expired; log in again")
         if begins > now + EARLY_SECONDS:
             raise NotAuthenticated("the token is not valid yet")
-        return min(expires, now + REMEMBERED_SECONDS)
+        return expires
 
     def _remember(self, token: str, verified: _Verified) -> None:
         with self._remembering:
@@ -250,7 +251,7 @@ def _seconds(claims: dict[str, Any], name: str) -> float:
     return value
 
 
-def _principal(claims: dict[str, Any]) -> Principal:
+def _principal(claims: dict[str, Any], expires_at: float) -> Principal:
     subject = claims.get("sub")
     if not _is_name(subject):
         raise NotAuthenticated("the token does not say whom it is for")
@@ -261,6 +262,7 @@ def _principal(claims: dict[str, Any]) -> Principal:
         username=str(username) if _is_name(username) else str(subject),
         groups=_names(claims.get("groups")),
         roles=frozenset(_names(access.get("roles") if isinstance(access, dict) else None)),
+        expires_at=expires_at,
     )
 
 

@@ -11,13 +11,26 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from stemma.records import Json
 
-_BINARY = "utf8mb4_bin"
+_EXACT_ON_MYSQL, _EXACT_ON_MARIADB = "utf8mb4_0900_bin", "utf8mb4_nopad_bin"
+"""Byte by byte. ``utf8mb4_bin`` would not do: to it, ``'group1 '`` is ``'group1'`` (PAD SPACE)."""
+
+
+class _Identifier(TypeDecorator[str]):
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The exact collation, which MySQL and MariaDB call by different names."""
+        length = self.impl_instance.length  # type: ignore[attr-defined]
+        if dialect.name not in {"mysql", "mariadb"}:
+            return dialect.type_descriptor(String(length))
+        exact = _EXACT_ON_MARIADB if getattr(dialect, "is_mariadb", False) else _EXACT_ON_MYSQL
+        return dialect.type_descriptor(mysql.VARCHAR(length, charset="utf8mb4", collation=exact))
 
 
 def identifier(length: int) -> TypeEngine[str]:
-    """Text that identifies something: compared byte by byte on every database, case and accents included."""
-    exact = mysql.VARCHAR(length, charset="utf8mb4", collation=_BINARY)
-    return String(length).with_variant(exact, "mysql", "mariadb")
+    """Text that identifies something: compared byte by byte on every database: case, accents, spaces at its end."""
+    return _Identifier(length)
 
 
 def long_text() -> TypeEngine[str]:

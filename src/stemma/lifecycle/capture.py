@@ -43,8 +43,7 @@ def run_record(installation: Installation, principal: Principal, run_id: int) ->
         RunNotFound: no such run for ``principal``; a deleted one only when it was captured.
     """
     with installation.database.reading() as session:
-        sealed = captures.find(session, run_id) is not None
-        return recorded.visible_run(session, run_id, principal.groups, deleted=sealed)
+        return recorded.visible_run(session, run_id, principal.groups)
 
 
 def prov_json(installation: Installation, run: RunRecord) -> bytes:

@@ -15,6 +15,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import Response, StreamingResponse
 
+from stemma import clock
 from stemma.api.answers import answer
 from stemma.api.dependencies import Caller, ExecutionId, Reader
 from stemma.api.error_responses import guarded
@@ -57,6 +58,7 @@ def follow_events(
     """Every change of state of an execution and its steps, from the first to the last, as server-sent events.
 
     `run` and `step` events carry an id to resume from; `end` is the last. A comment is sent when nothing happens.
+    The stream breaks off when the token ends: go on with a fresh one and `Last-Event-ID`.
     """
     with caller.installation.database.reading() as session:
         runs.get(session, execution_id, caller.principal.groups)
@@ -77,7 +79,7 @@ class EventFeed:
         """The stream, to its end."""
         pause, spoke = FAST_SECONDS, time.monotonic()
         yield b"retry: 1000\n\n"
-        while True:
+        while clock.now().timestamp() < self.caller.principal.expires_at:
             found, ended = await self._look()
             if found:
                 pause, spoke = FAST_SECONDS, time.monotonic()
@@ -147,7 +149,9 @@ def logs(
         has_prefixes=len(found.steps) != 1 if found.run.state.is_terminal else _has_several(found.structure, step),
     )
     return StreamingResponse(
-        _followed(follower, caller.service.looking), media_type="text/plain; charset=utf-8", headers=_LIVE
+        _followed(follower, caller.service.looking, caller.principal.expires_at),
+        media_type="text/plain; charset=utf-8",
+        headers=_LIVE,
     )
 
 
@@ -194,9 +198,9 @@ def _has_several(structure: WorkflowStructure, name: str | None) -> bool:
     return step is not None and bool(step.scatter or step.steps or "/" in step.path)
 
 
-async def _followed(follower: LogFollower, threads: CapacityLimiter) -> AsyncIterator[bytes]:
+async def _followed(follower: LogFollower, threads: CapacityLimiter, until: float) -> AsyncIterator[bytes]:
     pause = FAST_SECONDS
-    while not follower.is_over:
+    while not follower.is_over and clock.now().timestamp() < until:
         try:
             piece = await to_thread.run_sync(follower.look, limiter=threads)
         except Unavailable as error:

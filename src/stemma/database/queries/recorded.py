@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, exists, or_, select
 from sqlmodel import Session, col
 
 from stemma.database.prepared import Prepared
@@ -47,15 +47,18 @@ _NUMBERS = Prepared(
 )
 
 
-def visible_run(session: Session, run_id: int, groups: Collection[str], *, deleted: bool = False) -> RunRecord:
-    """Everything recorded of a run; of a deleted one too where ``deleted``.
+def visible_run(session: Session, run_id: int, groups: Collection[str]) -> RunRecord:
+    """Everything recorded of a run; of a deleted one where it was captured.
 
     Raises:
         RunNotFound: there is none of this id in ``groups``.
     """
-    query = select(RunRow).where(col(RunRow.id) == run_id, col(RunRow.group_name).in_(groups))
-    if not deleted:
-        query = query.where(col(RunRow.deleted_at).is_(None))
+    captured = exists().where(col(CaptureRow.run_id) == col(RunRow.id))
+    query = select(RunRow).where(
+        col(RunRow.id) == run_id,
+        col(RunRow.group_name).in_(groups),
+        or_(col(RunRow.deleted_at).is_(None), captured),
+    )
     row = session.execute(query).scalar()
     if row is None:
         raise RunNotFound(run_id)
