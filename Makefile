@@ -48,6 +48,21 @@ demo: $(VENV)/.installed ## Run a real workflow end to end and draw its provenan
 serve: $(VENV)/.installed ## Start the service on http://localhost:8000
 	@$(BIN)/stemma serve
 
+.PHONY: up
+up: ## Start the full stack in containers: MySQL, Keycloak, API, worker
+	@docker compose version >/dev/null 2>&1 || { echo "this needs Docker with its compose plugin, version 2" >&2; exit 1; }
+	@test -e .env || { cp .env.example .env; echo "made .env, with secrets that everybody knows"; }
+	@docker compose up --build --wait || { docker compose logs --no-color --tail 20 prov-migrate >&2; exit 1; }
+	@url=$$(sed -n 's/^STEMMA_PUBLIC_URL=//p' .env); \
+		echo; echo "  API       $${url:-http://localhost:8000}/docs   (Authorize: user_1, password_1; so up to user_5)"
+	@echo "  Keycloak  $$(sed -n 's/^STEMMA_KEYCLOAK_URL=//p' .env)   (the administrator is in .env)"
+	@echo "  end       make down; the data stays"
+
+.PHONY: down
+down: ## Stop it; the data stays in its volumes
+	@docker compose version >/dev/null 2>&1 || { echo "this needs Docker with its compose plugin, version 2" >&2; exit 1; }
+	@docker compose down
+
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run the tests (MariaDB ones where STEMMA_TEST_MYSQL_URL names a server)
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal tests

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+import orjson
 from fastapi import Request
 from fastapi.responses import FileResponse, Response
+from pydantic import BaseModel
 
-from stemma.api.schemas.envelope import Envelope
 from stemma.auth.principal import Principal
 from stemma.errors import ContentMissing, RangeUnsatisfiable
 from stemma.store.content import ContentStore
@@ -28,9 +29,16 @@ _NO_NAME: Final = "file"
 
 
 def answer(data: Any, message: str, *, status: int = 200) -> Response:
-    """``data``, a model or several, in its envelope."""
-    envelope = Envelope[Any](code=status, message=message, data=data)
-    return Response(envelope.model_dump_json(), status, media_type="application/json")
+    """``data``, models or what they describe, in its envelope (:class:`Envelope`)."""
+    envelope = {"success": True, "code": status, "message": message, "data": data, "error_code": None}
+    body = orjson.dumps(envelope, default=_as_values, option=orjson.OPT_UTC_Z)
+    return Response(body, status, media_type="application/json")
+
+
+def _as_values(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is nothing that an answer holds")
 
 
 def listed(principal: Principal, count: int, what: str) -> str:

@@ -23,11 +23,11 @@ _SMALL_BYTES: Final = 64 * 1024
 """The largest body where no document is expected."""
 _VERIFYING_THREADS: Final = 4
 _LOOKING_THREADS: Final = 8
-_ROUTERS: Final = (
+_ROUTERS: Final = (  # routes are tried in this order: the ones that are asked most come first
+    execution.router,
     registry.router,
     following.router,
     results.router,
-    execution.router,
     provenance.router,
     service.router,
     documentation.router,

@@ -125,8 +125,8 @@ def list_executions(
             workflow_id=registry_id,
         )
     shown = [RunShown.of(run) for run in found[:limit]]
-    following = cursor_of(shown[-1].execution_id) if len(found) > limit else None
-    return answer(Page(items=shown, next_cursor=following), listed(principal, len(shown), "executions"))
+    following = cursor_of(found[limit - 1].id) if len(found) > limit else None
+    return answer({"items": shown, "next_cursor": following}, listed(principal, len(shown), "executions"))
 
 
 @router.get("/{execution_id:number}", response_model=Envelope[RunDetails], responses=guarded(404))
@@ -182,7 +182,7 @@ def execute(
     if run.state is RunState.FAILED and run.reference is None:  # it never came to the engine
         refused = EngineUnreachable(run.engine, run.reason or "it refused the run")
         headers = {ERROR_HEADER: refused.code, "Retry-After": str(refused.retry_after_seconds)}
-        return error_answer(503, str(refused), shown.model_dump(), headers=headers)
+        return error_answer(503, str(refused), shown, headers=headers)
     return answer(shown, f"execution {run.id} is {run.state.value}")
 
 

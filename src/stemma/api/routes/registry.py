@@ -70,8 +70,8 @@ def list_workflows(
     with caller.installation.database.reading() as session:
         found = workflows.page(session, principal.groups, limit=limit + 1, before=id_of(cursor), name=name)
     shown = [WorkflowShown.of(workflow) for workflow in found[:limit]]
-    following = cursor_of(shown[-1].registry_id) if len(found) > limit else None
-    return answer(Page(items=shown, next_cursor=following), listed(principal, len(shown), "workflows"))
+    following = cursor_of(found[limit - 1].id) if len(found) > limit else None
+    return answer({"items": shown, "next_cursor": following}, listed(principal, len(shown), "workflows"))
 
 
 @router.get("/{registry_id:number}", response_model=Envelope[WorkflowShown], responses=guarded(404))

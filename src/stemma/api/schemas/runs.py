@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from stemma.api.schemas.envelope import Answer
+from stemma.api.schemas.envelope import Answer, Shown
 from stemma.lifecycle.outputs import OCCURRENCE
 from stemma.records import Json, RunEvent, RunSummary, StepKind, StepRecord
 from stemma.states import RunState, StepState
@@ -41,16 +41,16 @@ class SubmittedShown(Answer):
     reana_run_number: int | None = Field(examples=[1])
     status: RunState = Field(examples=["queued"])
 
-    @classmethod
-    def of(cls, run: RunSummary) -> "SubmittedShown":
+    @staticmethod
+    def of(run: RunSummary) -> Shown:
         """What is shown of ``run``."""
-        return cls(
-            execution_id=run.id,
-            reana_id=run.reference,
-            reana_name=run.name,
-            reana_run_number=run.number,
-            status=run.state,
-        )
+        return {
+            "execution_id": run.id,
+            "reana_id": run.reference,
+            "reana_name": run.name,
+            "reana_run_number": run.number,
+            "status": run.state,
+        }
 
 
 class RunShown(SubmittedShown):
@@ -69,14 +69,14 @@ class RunShown(SubmittedShown):
     captured: bool = Field(description="Whether its provenance was captured.", examples=[False])
     uuid: str = Field(examples=["0197f3a2-5c1e-7a3b-9d2f-6f0f5a1c2b3d"])
 
-    @classmethod
-    def of(cls, run: RunSummary) -> "RunShown":
+    @staticmethod
+    def of(run: RunSummary) -> Shown:
         """What is shown of ``run``."""
-        return cls(**_shown(run))
+        return _shown(run)
 
 
-def _shown(run: RunSummary) -> dict[str, Any]:
-    return dict(SubmittedShown.of(run)) | {
+def _shown(run: RunSummary) -> Shown:
+    return SubmittedShown.of(run) | {
         "registry_id": run.workflow_id,
         "revision": run.revision_number,
         "group": run.group,
@@ -88,7 +88,7 @@ def _shown(run: RunSummary) -> dict[str, Any]:
         "attempt": run.attempt,
         "reason": run.reason,
         "captured": run.captured_at is not None,
-        "uuid": str(run.uuid),
+        "uuid": run.uuid,
     }
 
 
@@ -128,45 +128,45 @@ class StepRunShown(Answer):
     stdout_tail: str | None = Field(description="The last of what it wrote.", examples=[""])
     stderr_tail: str | None = Field(examples=["3 stations read"])
 
-    @classmethod
-    def of(cls, step: StepRecord) -> "StepRunShown":
+    @staticmethod
+    def of(step: StepRecord) -> Shown:
         """What is shown of ``step``."""
-        return cls(
-            step_id=str(step.uuid),
-            name=step.name,
-            key=step.key,
-            path=step.path,
-            kind=step.kind,
-            status=step.state,
-            start_time=step.started_at,
-            end_time=step.ended_at,
-            exit_code=step.exit_code,
-            command=_command_line(step.command),
-            error_message=step.error,
-            resource_usage=_usage(step),
-            backend_job_id=step.backend_job_id,
-            attempt=step.attempt,
-            parent=str(step.parent) if step.parent else None,
-            scatter_index=list(step.scatter_index),
-            image=step.image,
-            image_digest=step.image_digest,
-            stdout_tail=step.stdout_tail,
-            stderr_tail=step.stderr_tail,
-        )
+        return {
+            "step_id": step.uuid,
+            "name": step.name,
+            "key": step.key,
+            "path": step.path,
+            "kind": step.kind,
+            "status": step.state,
+            "start_time": step.started_at,
+            "end_time": step.ended_at,
+            "exit_code": step.exit_code,
+            "command": _command_line(step.command),
+            "error_message": step.error,
+            "resource_usage": _usage(step),
+            "backend_job_id": step.backend_job_id,
+            "attempt": step.attempt,
+            "parent": step.parent,
+            "scatter_index": step.scatter_index,
+            "image": step.image,
+            "image_digest": step.image_digest,
+            "stdout_tail": step.stdout_tail,
+            "stderr_tail": step.stderr_tail,
+        }
 
 
 def _command_line(command: tuple[str, ...]) -> str | None:
     return shlex.join(command) if command else None
 
 
-def _usage(step: StepRecord) -> ResourceUsage:
+def _usage(step: StepRecord) -> Shown:
     peak = step.memory_peak_bytes
-    return ResourceUsage(
-        cpu_time_seconds=step.cpu_seconds,
-        memory_peak_mb=None if peak is None else peak / _BYTES_IN_MB,
-        disk_read_bytes=step.disk_read_bytes,
-        disk_write_bytes=step.disk_write_bytes,
-    )
+    return {
+        "cpu_time_seconds": step.cpu_seconds,
+        "memory_peak_mb": None if peak is None else peak / _BYTES_IN_MB,
+        "disk_read_bytes": step.disk_read_bytes,
+        "disk_write_bytes": step.disk_write_bytes,
+    }
 
 
 class RunDetails(RunShown):
@@ -182,16 +182,17 @@ class RunDetails(RunShown):
         examples=[{"summary": {"class": "File", "basename": "summary.csv", "size": 512, "id": 31}}],
     )
 
-    @classmethod
+    @staticmethod
     def of_run(
-        cls,
         run: RunSummary,
         steps: tuple[StepRecord, ...],
         inputs: dict[str, Json],
         outputs: dict[str, Json] | None,
-    ) -> "RunDetails":
+    ) -> Shown:
         """What is shown of ``run`` with its steps; the objects are in the form of :func:`numbered`."""
-        return cls(**_shown(run), steps=[StepRunShown.of(step) for step in steps], inputs=inputs, outputs=outputs)
+        shown = _shown(run)
+        shown |= {"steps": [StepRunShown.of(step) for step in steps], "inputs": inputs, "outputs": outputs}
+        return shown
 
 
 def numbered(value: Json, numbers: Mapping[UUID, int]) -> Json:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from stemma.api.schemas.envelope import Answer, FindingShown
+from stemma.api.schemas.envelope import Answer, FindingShown, Shown
 from stemma.cwl.placeholders import PlaceholderKind
 from stemma.database.queries.workflows import RevisionSummary
 from stemma.database.tables import RevisionRow
@@ -27,20 +27,20 @@ class WorkflowShown(Answer):
     updated_at: datetime
     uuid: str = Field(examples=["0197f3a2-5c1e-7a3b-9d2f-6f0f5a1c2b3d"])
 
-    @classmethod
-    def of(cls, workflow: WorkflowRecord) -> "WorkflowShown":
+    @staticmethod
+    def of(workflow: WorkflowRecord) -> Shown:
         """What is shown of ``workflow``."""
-        return cls(
-            registry_id=workflow.id,
-            name=workflow.name,
-            version=workflow.version,
-            group=workflow.group,
-            revision=workflow.latest_number,
-            created_at=workflow.created_at,
-            created_by=workflow.created_by.username,
-            updated_at=workflow.updated_at,
-            uuid=str(workflow.uuid),
-        )
+        return {
+            "registry_id": workflow.id,
+            "name": workflow.name,
+            "version": workflow.version,
+            "group": workflow.group,
+            "revision": workflow.latest_number,
+            "created_at": workflow.created_at,
+            "created_by": workflow.created_by.username,
+            "updated_at": workflow.updated_at,
+            "uuid": workflow.uuid,
+        }
 
 
 class PortShown(Answer):

@@ -1,12 +1,13 @@
 """Runs as people see them. What is in none of the caller's groups does not exist."""
 
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, select, true, update
+from sqlalchemy import Integer, bindparam, func, select, true, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
@@ -65,6 +66,12 @@ _VISIBLE: Final = (
     _RUN.c.group_name.in_(bindparam("groups", expanding=True)),
     _RUN.c.deleted_at.is_(None),
 )
+_FILTERS: Final = {
+    "before": _RUN.c.id < bindparam("before"),
+    "state": _RUN.c.state == bindparam("state"),
+    "workflow_id": _RUN.c.workflow_id == bindparam("workflow_id"),
+    "name": _RUN.c.name == bindparam("name"),
+}
 _BY_ID: Final = _SUMMARIES.where(_RUN.c.id == bindparam("run_id"), *_VISIBLE)
 _ONE: Final = Prepared(_BY_ID)
 _ONE_WHOLE: Final = Prepared(_BY_ID.add_columns(_RUN.c.inputs, _RUN.c.outputs))
@@ -104,16 +111,18 @@ def page(
     name: str | None = None,
 ) -> list[RunSummary]:
     """At most ``limit`` runs of ``groups``, newest first, with ids below ``before``."""
-    query = _SUMMARIES.where(*_VISIBLE).order_by(_RUN.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(_RUN.c.id < before)
-    if state is not None:
-        query = query.where(_RUN.c.state == state.value)
-    if workflow_id is not None:
-        query = query.where(_RUN.c.workflow_id == workflow_id)
-    if name is not None:
-        query = query.where(_RUN.c.name == name)
-    return [_summary(row) for row in session.execute(query, {"groups": list(groups)})]
+    given = {"before": before, "state": state and state.value, "workflow_id": workflow_id, "name": name}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    rows = _page_by(*chosen).rows(session, groups=list(groups), limit=limit, **chosen)
+    return [_summary(row) for row in rows]
+
+
+@functools.cache
+def _page_by(*filters: str) -> Prepared:
+    """A page of what is visible, with these filters."""
+    conditions = [_FILTERS[name] for name in filters]
+    newest_first = _SUMMARIES.where(*_VISIBLE, *conditions).order_by(_RUN.c.id.desc())
+    return Prepared(newest_first.limit(bindparam("limit", type_=Integer)))
 
 
 def get(session: Session, run_id: int, groups: Collection[str]) -> RunSummary:

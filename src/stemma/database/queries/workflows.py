@@ -1,11 +1,12 @@
 """Registry entries and revisions. What is in none of the caller's groups does not exist."""
 
+import functools
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Integer, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
@@ -59,6 +60,11 @@ _ENTRIES: Final = (
     .join(_PERSON, _PERSON.c.subject == _WORKFLOW.c.created_by)
     .where(_WORKFLOW.c.group_name.in_(bindparam("groups", expanding=True)), _WORKFLOW.c.live == 1)
 )  # fmt: skip
+_FILTERS: Final = {
+    "before": _WORKFLOW.c.id < bindparam("before"),
+    "name": _WORKFLOW.c.name == bindparam("name"),
+    "version": _WORKFLOW.c.version == bindparam("version"),
+}
 _ONE: Final = Prepared(_ENTRIES.where(_WORKFLOW.c.id == bindparam("workflow_id")))
 
 
@@ -86,14 +92,18 @@ def page(
     version: str | None = None,
 ) -> list[WorkflowRecord]:
     """At most ``limit`` entries of ``groups``, newest first, with ids below ``before``."""
-    query = _ENTRIES.order_by(_WORKFLOW.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(_WORKFLOW.c.id < before)
-    if name is not None:
-        query = query.where(_WORKFLOW.c.name == name)
-    if version is not None:
-        query = query.where(_WORKFLOW.c.version == version)
-    return [_record(row) for row in session.execute(query, {"groups": list(groups)})]
+    given = {"before": before, "name": name, "version": version}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    rows = _page_by(*chosen).rows(session, groups=list(groups), limit=limit, **chosen)
+    return [_record(row) for row in rows]
+
+
+@functools.cache
+def _page_by(*filters: str) -> Prepared:
+    """A page of entries, with these filters."""
+    conditions = [_FILTERS[name] for name in filters]
+    newest_first = _ENTRIES.where(*conditions).order_by(_WORKFLOW.c.id.desc())
+    return Prepared(newest_first.limit(bindparam("limit", type_=Integer)))
 
 
 def get(session: Session, workflow_id: int, groups: Collection[str]) -> WorkflowRecord:
