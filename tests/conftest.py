@@ -20,7 +20,6 @@ import pytest
 import uvicorn
 
 from stemma.api import server
-from stemma.api.app import create_app
 from stemma.database import schema
 from stemma.database.connection import Database
 from stemma.lifecycle.installation import Installation, open_installation
@@ -92,14 +91,8 @@ def opened_installation(kind: str, folder: Path, **values: Any) -> Iterator[Inst
 def served_installation(installation: Installation) -> Iterator[Served]:
     """The API of ``installation`` on a loopback socket, in a thread."""
     listening = server.bind(installation.settings)
-    configuration = uvicorn.Config(
-        create_app(installation),
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        ws="none",
-        timeout_graceful_shutdown=1,
-    )
+    configuration = server.configuration(installation)
+    configuration.timeout_graceful_shutdown = 1
     running = uvicorn.Server(configuration)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
     public_url: str = "http://localhost:8000"
     """Where people reach the service. Identifiers in provenance begin with it, so choose it once."""
 
+    publish_address: str = "127.0.0.1"
+    """Where the API and Keycloak of ``docker compose`` listen, of this machine's addresses. The database listens on
+    127.0.0.1 alone."""
+
     containers: Literal["auto", "required", "never"] = "auto"
     """Whether tools run in containers. ``auto``: where a container engine answers; a tool that only hints at an
     image runs without one, a tool that requires one is refused. ``required``: never without. ``never``: all on

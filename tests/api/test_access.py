@@ -259,7 +259,7 @@ def every_error(kind: type[StemmaError]) -> list[type[StemmaError]]:
 def test_refusal_when_of_any_class_then_has_its_status_and_no_secret(kind: type[StemmaError]) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, "no such file: /srv/stemma/store/sha256/ab")
-    error.__dict__.update(_findings=(), retry_after_seconds=5, error="invalid_grant")
+    error.__dict__.update(_findings=(), retry_after_seconds=5, size=1, error="invalid_grant")
     answer = refusal(error)
     assert answer.status_code == kind.status
     assert answer.headers["stemma-error"] == kind.code

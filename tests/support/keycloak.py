@@ -43,9 +43,15 @@ def keycloak_url() -> str:
 def realm_document(name: str = "prov") -> dict[str, Any]:
     """The realm file under another name, with the secret that Keycloak's import would take from the environment."""
     text = REALM_FILE.read_text()
-    document: dict[str, Any] = json.loads(
-        text.replace("default-roles-prov", f"default-roles-{name}").replace("${STEMMA_SERVICE_CLIENT_SECRET}", SECRET)
-    )
+    placeholders = {
+        "default-roles-prov": f"default-roles-{name}",
+        "${STEMMA_SERVICE_CLIENT_SECRET}": SECRET,
+        "${STEMMA_PUBLIC_URL:http://localhost:8000}": "http://localhost:8000",
+    }
+    for placeholder, value in placeholders.items():
+        assert placeholder in text
+        text = text.replace(placeholder, value)
+    document: dict[str, Any] = json.loads(text)
     return document | {"realm": name}
 
 

@@ -1,7 +1,6 @@
 """The full stack in containers, as ``docker compose up`` brings it up. Runs where STEMMA_TEST_COMPOSE=1."""
 
 import json
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,14 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from support.compose import ROOT, Stack, project, stack, why_not
+from support.compose import ROOT, Stack, project
 from support.real_service import zipped
 
-pytestmark = [
-    pytest.mark.timeout(2400),
-    pytest.mark.skipif(os.environ.get("STEMMA_TEST_COMPOSE") != "1", reason="STEMMA_TEST_COMPOSE is not 1"),  # noqa: TID251 - how the tests are run
-    pytest.mark.xdist_group("compose"),
-]
+pytestmark = pytest.mark.timeout(2400)
 ENDED = {"finished", "failed", "stopped"}
 SLOW = """
 cwlVersion: v1.2
@@ -27,15 +22,6 @@ inputs: {}
 stdout: said.txt
 outputs: {said: stdout}
 """
-
-
-@pytest.fixture(scope="module")
-def up() -> Iterator[Stack]:
-    """The stack with three workers."""
-    if (reason := why_not()) is not None:
-        pytest.skip(reason)
-    with stack(workers=3, settings={"STEMMA_LEASE_SECONDS": "5"}) as started:
-        yield started
 
 
 @pytest.fixture
@@ -149,8 +135,11 @@ def test_database_when_up_then_takes_triggers_of_an_ordinary_user(up):
     assert (said.stdout.strip(), said.returncode) == ("1", 0), said.stderr
 
 
-def test_stack_when_public_with_example_secrets_then_does_not_start_and_says_why(up):
-    with project(settings={"STEMMA_PUBLIC_URL": "https://stemma.example.org"}) as refused:
+@pytest.mark.parametrize(
+    "settings", [{"STEMMA_PUBLIC_URL": "https://stemma.example.org"}, {"STEMMA_PUBLISH_ADDRESS": "0.0.0.0"}]
+)
+def test_stack_when_public_with_example_secrets_then_does_not_start_and_says_why(up, settings):
+    with project(settings=settings) as refused:
         ended = refused.compose("up", "--detach", "--no-build", "prov-api", check=False, seconds=600)
 
         said = refused.logs("prov-migrate")

@@ -1,6 +1,5 @@
 """A person with a browser before the full stack: logs in at Keycloak from Swagger, registers, runs, saves the picture."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,7 @@ from support.compose import ROOT, Stack
 from support.real_service import zipped
 
 needs_a_browser()
-pytestmark = [
-    pytest.mark.timeout(2400),
-    pytest.mark.skipif(os.environ.get("STEMMA_TEST_COMPOSE") != "1", reason="STEMMA_TEST_COMPOSE is not 1"),  # noqa: TID251 - how the tests are run
-]
+pytestmark = pytest.mark.timeout(2400)
 
 
 def log_in_at_keycloak(person: Person, url: str) -> None:

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -260,9 +260,7 @@ def test_request_when_the_token_is_of_another_realm_then_401(service: Served, re
 def test_request_when_the_token_has_100_kb_of_claims_then_is_refused_and_the_service_goes_on(
     service: Served, realm: Realm
 ) -> None:
-    """The server under the application may hang up on such a header before it is read to its end."""
-    with suppress(httpx.NetworkError, httpx.RemoteProtocolError):
-        assert asked(service, forged(realm, more="x" * 100_000)).status_code in {400, 401, 431}
+    assert asked(service, forged(realm, more="x" * 100_000)).status_code == 401
     assert asked(service, realm.tokens()["access_token"]).status_code == 200
 
 

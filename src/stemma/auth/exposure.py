@@ -27,12 +27,12 @@ class ExampleSecrets(StemmaError):
 
     code, exit_code = "example-secrets", 78
 
-    def __init__(self, names: tuple[str, ...], public_url: str) -> None:
+    def __init__(self, names: tuple[str, ...], where: str) -> None:
         super().__init__(
-            f"{', '.join(names)}: still as in .env.example, which everybody knows, while STEMMA_PUBLIC_URL is "
-            f"{public_url}; choose values of your own",
+            f"{', '.join(names)}: still as in .env.example, which everybody knows, while {where}; "
+            "choose values of your own",
         )
-        self.names, self.public_url = names, public_url
+        self.names, self.where = names, where
 
 
 def check_exposure(settings: Settings) -> None:
@@ -40,7 +40,7 @@ def check_exposure(settings: Settings) -> None:
 
     Raises:
         Exposed: the local issuer would listen on an address that is not this machine's alone.
-        ExampleSecrets: the public URL is not on this machine, and a secret is the example's.
+        ExampleSecrets: others can reach the service, and a secret is the example's.
     """
     if settings.keycloak_server_url is None and not is_loopback(settings.host):
         raise Exposed(settings.host)
@@ -48,18 +48,20 @@ def check_exposure(settings: Settings) -> None:
 
 
 def check_secrets(settings: Settings) -> None:
-    """Return when no secret is the example's, or the public URL is on this machine.
+    """Return when no secret is the example's, or only this machine can reach the service.
 
     Raises:
         ExampleSecrets: otherwise.
     """
-    if is_loopback(urlsplit(settings.public_url).hostname or ""):
+    is_public = not is_loopback(urlsplit(settings.public_url).hostname or "")
+    if not is_public and is_loopback(settings.publish_address):
         return
     names = tuple(name for name, known in _example_secrets().items() if _secret(settings, name) == known)
     if names:
         fields = type(settings).model_fields
         shown = tuple(str(fields[name].validation_alias or f"STEMMA_{name.upper()}") for name in names)
-        raise ExampleSecrets(shown, settings.public_url)
+        where = f"STEMMA_PUBLIC_URL is {settings.public_url}"
+        raise ExampleSecrets(shown, where if is_public else f"STEMMA_PUBLISH_ADDRESS is {settings.publish_address}")
 
 
 def is_loopback(host: str) -> bool:

@@ -58,11 +58,6 @@ _COMPOSE: Final = (
         "http://localhost:8080",
         "Keycloak as a browser sees it. KEYCLOAK_AUTHORIZATION_URL and KEYCLOAK_TOKEN_URL begin with it.",
     ),
-    (
-        "STEMMA_PUBLISH_ADDRESS",
-        "127.0.0.1",
-        "Where the API and Keycloak listen, of this machine's addresses. The database listens on 127.0.0.1 alone.",
-    ),
     ("STEMMA_PUBLISH_PORT", "8000", "The API's port there. STEMMA_PUBLIC_URL must fit."),
     ("STEMMA_PUBLISH_KEYCLOAK_PORT", "8080", "Keycloak's port there. STEMMA_KEYCLOAK_URL must fit."),
     ("STEMMA_PUBLISH_MYSQL_PORT", "3306", "MySQL's port on 127.0.0.1."),
