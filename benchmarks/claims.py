@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, true
 from sqlmodel import Session, col
 
 import databases
@@ -277,7 +277,7 @@ def _workers(home: Path, url: str, given: argparse.Namespace) -> Iterator[None]:
 
 def _await_end(database: Database) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    left = select(func.count()).select_from(RunRow).where(col(RunRow.active).is_(True))
+    left = select(func.count()).select_from(RunRow).where(col(RunRow.active) == true())
     while time.monotonic() < deadline:
         with database.reading() as session:
             if not session.execute(left).scalar_one():

@@ -3,25 +3,24 @@
 from datetime import datetime
 
 from sqlalchemy import Update, update
-from sqlmodel import Session, col
+from sqlmodel import Session
 
-from stemma.database.tables import AttemptRow
+from stemma.database.queries.insert import insert_rows
+from stemma.database.tables import AttemptRow, table_of
 from stemma.records import AttemptRecord, Json
 
 
 def add(session: Session, run_id: int, attempt: AttemptRecord) -> None:
     """Open an attempt."""
-    session.add(
-        AttemptRow(
-            run_id=run_id,
-            number=attempt.number,
-            uuid=attempt.uuid,
-            worker=attempt.worker,
-            started_at=attempt.started_at,
-            environment=attempt.environment,
-        ),
-    )
-    session.flush()
+    row = {
+        "run_id": run_id,
+        "number": attempt.number,
+        "uuid": attempt.uuid,
+        "worker": attempt.worker,
+        "started_at": attempt.started_at,
+        "environment": attempt.environment,
+    }
+    insert_rows(session, AttemptRow, [row])
 
 
 def set_environment(session: Session, run_id: int, number: int, environment: dict[str, Json]) -> None:
@@ -35,4 +34,5 @@ def close(session: Session, run_id: int, number: int, *, outcome: str, reason: s
 
 
 def _one(run_id: int, number: int) -> Update:
-    return update(AttemptRow).where(col(AttemptRow.run_id) == run_id, col(AttemptRow.number) == number)
+    table = table_of(AttemptRow)
+    return update(table).where(table.c.run_id == run_id, table.c.number == number)

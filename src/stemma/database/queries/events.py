@@ -6,14 +6,14 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlmodel import Session, col
 
+from stemma.database.queries.insert import insert_rows
 from stemma.database.tables import EventRow
 from stemma.records import RunEvent
 
 
 def add(session: Session, run_id: int, state: str, at: datetime, message: str | None = None) -> None:
     """Append that a run changed its state."""
-    session.add(EventRow(run_id=run_id, at=at, state=state, message=message))
-    session.flush()
+    insert_rows(session, EventRow, [{"run_id": run_id, "at": at, "state": state, "message": message}])
 
 
 def since(session: Session, run_id: int, after: int, limit: int = 1000) -> list[RunEvent]:

@@ -8,12 +8,21 @@ from uuid import UUID
 from sqlalchemy import bindparam, select, update
 from sqlmodel import Session, col
 
+from stemma.database.prepared import Prepared
 from stemma.database.queries.insert import insert_rows
-from stemma.database.tables import EventRow, OccurrenceRow, RunOutputRow, StepRow, UsageRow
+from stemma.database.tables import EventRow, OccurrenceRow, RunOutputRow, StepRow, UsageRow, table_of
 from stemma.facts import Fact, FileSeen, FileUsed, StepEnded, StepStarted
 from stemma.records import Occurrence, RunOutput, Usage
 from stemma.states import StepState
 
+_STEP = table_of(StepRow)
+_IN_STATE = Prepared(
+    select(_STEP.c.uuid, _STEP.c.step_key).where(
+        _STEP.c.run_id == bindparam("run_id"),
+        _STEP.c.attempt == bindparam("attempt"),
+        _STEP.c.state == bindparam("state"),
+    ),
+)
 _ENDING = (
     "state", "ended_at", "exit_code", "cpu_seconds", "memory_peak_bytes", "disk_read_bytes", "disk_write_bytes",
     "stdout_tail", "stderr_tail", "error", "reused_from",
@@ -72,17 +81,13 @@ def close_open_steps(
     session: Session, run_id: int, attempt: int, *, state: StepState, error: str, at: datetime
 ) -> None:
     """End the steps of an attempt that were still running when it ended."""
-    query = select(col(StepRow.uuid), col(StepRow.step_key)).where(
-        col(StepRow.run_id) == run_id,
-        col(StepRow.attempt) == attempt,
-        col(StepRow.state) == StepState.RUNNING.value,
-    )
-    open_steps = session.execute(query).all()
+    running = StepState.RUNNING.value
+    open_steps = _IN_STATE.rows(session, run_id=run_id, attempt=attempt, state=running)
     if not open_steps:
         return
     session.execute(
-        update(StepRow)
-        .where(col(StepRow.uuid).in_([uuid for uuid, _ in open_steps]))
+        update(_STEP)
+        .where(_STEP.c.uuid.in_([uuid for uuid, _ in open_steps]))
         .values(state=state.value, ended_at=at, error=error),
     )
     rows = [_event_row(run_id, at, uuid, key, state=state.value, message=error) for uuid, key in open_steps]
@@ -146,19 +151,18 @@ def _end_steps(session: Session, facts: Sequence[StepEnded]) -> dict[UUID, str]:
     """Write the endings of steps that were inserted earlier; return the keys of those steps."""
     if not facts:
         return {}
-    table = StepRow.__table__  # type: ignore[attr-defined]
     late = [fact for fact in facts if fact.command or fact.image_digest]
     if late:
         statement = (
-            update(table)
-            .where(table.c.uuid == bindparam("key"))
+            update(_STEP)
+            .where(_STEP.c.uuid == bindparam("key"))
             .values(command=bindparam("new_command"), image_digest=bindparam("new_digest"))
         )
         session.connection().execute(
             statement,
             [{"key": fact.uuid, "new_command": list(fact.command), "new_digest": fact.image_digest} for fact in late],
         )
-    statement = update(table).where(table.c.uuid == bindparam("key"))
+    statement = update(_STEP).where(_STEP.c.uuid == bindparam("key"))
     statement = statement.values({name: bindparam(f"new_{name}") for name in _ENDING})
     rows = [{"key": fact.uuid} | {f"new_{name}": value for name, value in _ending(fact).items()} for fact in facts]
     session.connection().execute(statement, rows)

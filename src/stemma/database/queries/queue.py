@@ -7,16 +7,20 @@ writes names the fence of its claim, and is refused once somebody else has claim
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import and_, or_, select, true, update
-from sqlmodel import Session, col
+from sqlalchemy import and_, bindparam, or_, select, true, update
+from sqlmodel import Session
 
+from stemma.database.prepared import Prepared
 from stemma.database.queries import events
-from stemma.database.tables import RunRow
+from stemma.database.tables import RunRow, table_of
 from stemma.errors import LeaseLost
 from stemma.records import Claim
 from stemma.states import RunState, may_advance
+
+_RUN = table_of(RunRow)
+_ROW = Prepared(select(_RUN).where(_RUN.c.id == bindparam("run_id")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,9 @@ class Claimant:
 def claim(session: Session, claimant: Claimant, *, limit: int, now: datetime) -> list[Claim]:
     """Claim at most ``limit`` runs that need attention and that nobody attends to, oldest first."""
     query = (
-        select(col(RunRow.id), col(RunRow.fence))
+        select(_RUN.c.id, _RUN.c.fence)
         .where(*_claimable(claimant, now))
-        .order_by(col(RunRow.lease_until), col(RunRow.id))  # as the index has them: what is not due is not even read
+        .order_by(_RUN.c.lease_until, _RUN.c.id)  # as the index has them: what is not due is not even read
         .limit(limit)
         .with_for_update(skip_locked=True)  # SQLite: nothing to skip, the whole transaction holds the write lock
     )
@@ -46,11 +50,11 @@ def claim(session: Session, claimant: Claimant, *, limit: int, now: datetime) ->
 def _claimable(claimant: Claimant, now: datetime) -> tuple[Any, ...]:
     """A run in another data folder is left to the workers there for a while, since its process may live."""
     late = now - timedelta(seconds=claimant.takeover_seconds)
-    reachable = or_(col(RunRow.home).is_(None), col(RunRow.home) == claimant.home, col(RunRow.lease_until) <= late)
+    reachable = or_(_RUN.c.home.is_(None), _RUN.c.home == claimant.home, _RUN.c.lease_until <= late)
     return (
-        col(RunRow.active) == true(),  # MySQL looks up no ``IS true`` in an index
-        col(RunRow.lease_until) <= now,
-        col(RunRow.engine).in_(claimant.engines),
+        _RUN.c.active == true(),  # MySQL looks up no ``IS true`` in an index
+        _RUN.c.lease_until <= now,
+        _RUN.c.engine.in_(claimant.engines),
         reachable,
     )
 
@@ -58,9 +62,7 @@ def _claimable(claimant: Claimant, now: datetime) -> tuple[Any, ...]:
 def _take(session: Session, run_id: int, fence: int, claimant: Claimant, now: datetime) -> Claim:
     until = now + timedelta(seconds=claimant.lease_seconds)
     session.execute(
-        update(RunRow)
-        .where(col(RunRow.id) == run_id)
-        .values(fence=fence + 1, lease_owner=claimant.worker, lease_until=until),
+        update(_RUN).where(_RUN.c.id == run_id).values(fence=fence + 1, lease_owner=claimant.worker, lease_until=until),
     )
     return Claim(run_id, fence + 1)
 
@@ -109,7 +111,7 @@ def advance(
     """
     if not may_advance(state, to):
         raise ValueError(f"a run does not go from {state} to {to}")
-    statement = _owned(claim).where(col(RunRow.state) == state.value)
+    statement = _owned(claim).where(_RUN.c.state == state.value)
     written = session.execute(statement.values(state=to.value, active=not to.is_terminal, **values))
     if not written.rowcount:  # type: ignore[attr-defined]
         raise LeaseLost(claim.run_id)
@@ -117,10 +119,9 @@ def advance(
 
 
 def _owned(claim: Claim) -> Any:
-    return update(RunRow).where(and_(col(RunRow.id) == claim.run_id, col(RunRow.fence) == claim.fence))
+    return update(_RUN).where(and_(_RUN.c.id == claim.run_id, _RUN.c.fence == claim.fence))
 
 
 def run_row(session: Session, run_id: int) -> RunRow:
     """The whole row of a run, for who attends to it."""
-    row: RunRow = session.execute(select(RunRow).where(col(RunRow.id) == run_id)).scalar_one()
-    return row
+    return cast("RunRow", _ROW.first(session, run_id=run_id))  # its columns, which nobody writes to

@@ -68,6 +68,21 @@ _FILTERS: Final = {
 _ONE: Final = Prepared(_ENTRIES.where(_WORKFLOW.c.id == bindparam("workflow_id")))
 
 
+_REVISION, _FILE, _CONTENT = (table_of(row) for row in (RevisionRow, RevisionFileRow, ContentRow))
+_REVISION_BY_ID: Final = Prepared(
+    select(_REVISION, *(_WORKFLOW.c[name] for name in ("group_name", "name", "version")), _PERSON.c.username)
+    .join(_WORKFLOW, _WORKFLOW.c.id == _REVISION.c.workflow_id)
+    .join(_PERSON, _PERSON.c.subject == _REVISION.c.created_by)
+    .where(_REVISION.c.id == bindparam("revision_id")),
+)
+_FILES_OF_REVISION: Final = Prepared(
+    select(_FILE.c.path, _FILE.c.sha256, _CONTENT.c.size_bytes)
+    .join(_CONTENT, _CONTENT.c.sha256 == _FILE.c.sha256)
+    .where(_FILE.c.revision_id == bindparam("revision_id"))
+    .order_by(_FILE.c.path),
+)
+
+
 def _record(row: Any) -> WorkflowRecord:
     return WorkflowRecord(
         id=row.id,
@@ -249,21 +264,15 @@ def revisions(session: Session, workflow_id: int) -> list[RevisionSummary]:
 
 def revision_by_id(session: Session, revision_id: int) -> RevisionRecord:
     """The whole revision, with the files of its bundle. Of deleted entries too, since runs point at them."""
-    query = (
-        select(RevisionRow, WorkflowRow, PersonRow)
-        .join(WorkflowRow, col(WorkflowRow.id) == col(RevisionRow.workflow_id))
-        .join(PersonRow, col(PersonRow.subject) == col(RevisionRow.created_by))
-        .where(col(RevisionRow.id) == revision_id)
-    )
-    row, workflow, person = session.execute(query).one()
+    row = _REVISION_BY_ID.first(session, revision_id=revision_id)
     return RevisionRecord(
-        workflow_id=workflow.id,
-        group=workflow.group_name,
-        name=workflow.name,
-        version=workflow.version,
+        workflow_id=row.workflow_id,
+        group=row.group_name,
+        name=row.name,
+        version=row.version,
         number=row.number,
         created_at=row.created_at,
-        created_by=Person(person.subject, person.username),
+        created_by=Person(row.created_by, row.username),
         digest=row.digest,
         main_path=row.main_path,
         structure=steps.from_json(row.structure),
@@ -272,13 +281,8 @@ def revision_by_id(session: Session, revision_id: int) -> RevisionRecord:
 
 
 def _files(session: Session, revision_id: int) -> tuple[BundleFile, ...]:
-    query = (
-        select(col(RevisionFileRow.path), col(RevisionFileRow.sha256), col(ContentRow.size_bytes))
-        .join(ContentRow, col(ContentRow.sha256) == col(RevisionFileRow.sha256))
-        .where(col(RevisionFileRow.revision_id) == revision_id)
-        .order_by(col(RevisionFileRow.path))
-    )
-    return tuple(BundleFile(path, Content(sha256, size)) for path, sha256, size in session.execute(query))
+    found = _FILES_OF_REVISION.rows(session, revision_id=revision_id)
+    return tuple(BundleFile(path, Content(sha256, size)) for path, sha256, size in found)
 
 
 def count(session: Session) -> int:
