@@ -19,6 +19,7 @@ import httpcore
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from stemma import clock
 from stemma.settings import Settings
@@ -160,18 +161,54 @@ def _certificates(folder: Path, ca_file: Path) -> Path:
     shown = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAMES[0])])
     names = [x509.DNSName(name) for name in NAMES] + [x509.IPAddress(ip_address(one)) for one in (ADDRESS, ADDRESS_6)]
 
+    authority_id = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
+    identified = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority_id)
+
+    # All that RFC 5280 wants of each: from Python 3.13 on, whoever checks them insists on it.
     def signed(
-        subject: x509.Name, public: ec.EllipticCurvePublicKey, extension: x509.ExtensionType
+        subject: x509.Name, public: ec.EllipticCurvePublicKey, extensions: Iterable[tuple[x509.ExtensionType, bool]]
     ) -> x509.Certificate:
         builder = x509.CertificateBuilder(authority, subject, public, x509.random_serial_number())
         builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-        return builder.add_extension(extension, critical=True).sign(authority_key, hashes.SHA256())
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        builder = builder.add_extension(identified, critical=False)
+        for extension, is_critical in extensions:
+            builder = builder.add_extension(extension, critical=is_critical)
+        return builder.sign(authority_key, hashes.SHA256())
 
-    ca = signed(authority, authority_key.public_key(), x509.BasicConstraints(ca=True, path_length=None))
-    leaf = signed(shown, key.public_key(), x509.SubjectAlternativeName(names))
+    ca = signed(
+        authority,
+        authority_key.public_key(),
+        [(x509.BasicConstraints(ca=True, path_length=0), True), (_usage(key_cert_sign=True), True)],
+    )
+    leaf = signed(
+        shown,
+        key.public_key(),
+        [
+            (x509.BasicConstraints(ca=False, path_length=None), True),
+            (_usage(digital_signature=True), True),
+            (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+            (x509.SubjectAlternativeName(names), False),
+        ],
+    )
     ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     plain = serialization.NoEncryption()
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
     served = folder / "server.pem"
     served.write_bytes(private + leaf.public_bytes(serialization.Encoding.PEM))
     return served
+
+
+def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
+    """What a key may be used for, and nothing else."""
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=key_cert_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

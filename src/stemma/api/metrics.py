@@ -21,12 +21,20 @@ class Metrics:
             "stemma_request_seconds", "Time to the end of an answer.", ("route",), registry=self._registry
         )
 
+        self._known: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        """Those that were asked for already: looking one up by its labels takes longer than counting."""
+
     def note(self, scope: Scope, status: int, seconds: float) -> None:
         """Count an answered request; status 0 is one whose caller went away."""
         route = getattr(scope.get("route"), "path_format", _NO_ROUTE)
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._requests.labels(method, route, status).inc()
-        self._seconds.labels(route).observe(seconds)
+        figures = self._known.get((method, route, status))
+        if figures is None:
+            figures = self._requests.labels(method, route, status), self._seconds.labels(route)
+            self._known[method, route, status] = figures
+        count, duration = figures
+        count.inc()
+        duration.observe(seconds)
 
     def exposed(self) -> bytes:
         """All figures, as Prometheus reads them."""

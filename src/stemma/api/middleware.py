@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,11 +15,12 @@ from stemma.api.metrics import Metrics
 from stemma.auth.exposure import is_loopback
 from stemma.errors import StemmaError, TooLarge
 
-_ALWAYS: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
+_ALWAYS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""Headers of every answer, set here alone."""
 _MISDIRECTED: Final = 421
 _LONGEST_LENGTH: Final = 18
 """Digits of a length that any disk could hold."""
@@ -44,12 +45,9 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
-                    headers.setdefault(name, value)
                 request = audit.request_of(scope)
-                if request is not None:
-                    headers[audit.REQUEST_HEADER] = str(request)
+                more = () if request is None else ((audit.REQUEST_HEADER.lower().encode(), str(request).encode()),)
+                message["headers"] = [*message.get("headers", ()), *_ALWAYS, *more]
             await send(message)
 
         _without_slash(scope)

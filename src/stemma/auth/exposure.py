@@ -1,5 +1,6 @@
 """Refuses to serve others with secrets that everybody knows."""
 
+import functools
 import ipaddress
 from urllib.parse import urlsplit
 
@@ -64,6 +65,7 @@ def check_secrets(settings: Settings) -> None:
         raise ExampleSecrets(shown, where if is_public else f"STEMMA_PUBLISH_ADDRESS is {settings.publish_address}")
 
 
+@functools.lru_cache(maxsize=1024)
 def is_loopback(host: str) -> bool:
     """Whether ``host``, a name or an address without port and brackets, is this machine and no other."""
     if host.lower() == "localhost":

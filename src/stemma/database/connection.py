@@ -20,9 +20,11 @@ from stemma.errors import DatabaseUnavailable
 T = TypeVar("T")
 
 _SQLITE_BUSY_MILLISECONDS = 5000
+_SQLITE_CACHE_KIB = 16 * 1024
+"""Of each connection; there are seldom more than five."""
 _SQLITE_READERS = 4
 """How many threads read at a time (:class:`_Gate`)."""
-_CONNECTIONS = {"pool_size": 20, "max_overflow": 40}
+_CONNECTIONS = {"pool_size": 20, "max_overflow": 40, "pool_use_lifo": True}
 """More than there are threads that could want one."""
 _CONNECT_SECONDS = 5
 _IDLE_SECONDS = 1.0
@@ -208,6 +210,7 @@ def _sqlite_engine(url: URL) -> Engine:
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA cache_size = -{_SQLITE_CACHE_KIB}")
         cursor.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_MILLISECONDS}")
         cursor.close()
 

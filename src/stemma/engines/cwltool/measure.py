@@ -21,6 +21,8 @@ from stemma.engines.cwltool.containers import ResourceUse
 _LOOKS_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25)
 """How long to wait between looks at a running tool; the last one goes on."""
 _KIB = 1024
+_BLOCK = 512
+"""In what the kernel tells the use of disks, whatever the disk."""
 
 
 def start_tool(  # noqa: PLR0917 - the library's own signature
@@ -97,11 +99,10 @@ def take_exit(process: subprocess.Popen[Any], memory: "MemoryWatch") -> Resource
     While it is a zombie its number cannot be used again, so the group is the right one.
     """
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    disk = _disk_use(process.pid)
     kill_group(process.pid)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    return ResourceUse(usage.ru_utime + usage.ru_stime, memory.peak(usage.ru_maxrss * _KIB), *disk)
+    return ResourceUse(usage.ru_utime + usage.ru_stime, memory.peak(usage.ru_maxrss * _KIB), *_disk_use(usage))
 
 
 def kill_group(pid: int) -> None:
@@ -137,14 +138,15 @@ class MemoryWatch:
         return self._seen or None
 
 
-def _disk_use(pid: int) -> tuple[int | None, int | None]:
-    """Bytes read from and written to disks by the process and the ones that it waited for."""
-    try:
-        lines = Path(f"/proc/{pid}/io").read_text(encoding="ascii").splitlines()
-    except OSError:
+def _disk_use(usage: resource.struct_rusage) -> tuple[int | None, int | None]:
+    """Bytes read from and written to disks by the process and the ones that it waited for.
+
+    None where the kernel does not count them: it says zero then. The tool's own file of this kind is no way to
+    them, since of a process that has ended only root may read it.
+    """
+    if not Path("/proc/self/io").exists():
         return None, None
-    counts = {name: int(number) for name, _, number in (line.partition(": ") for line in lines)}
-    return counts.get("read_bytes"), counts.get("write_bytes")
+    return usage.ru_inblock * _BLOCK, usage.ru_oublock * _BLOCK
 
 
 def _family(pid: int) -> Iterator[int]:
