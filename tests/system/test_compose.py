@@ -14,6 +14,14 @@ from support.real_service import zipped
 
 pytestmark = pytest.mark.timeout(2400)
 ENDED = {"finished", "failed", "stopped"}
+QUICK = """
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [sh, -c, 'hostname; sleep 0.5']
+inputs: {}
+stdout: said.txt
+outputs: {said: stdout}
+"""
 SLOW = """
 cwlVersion: v1.2
 class: CommandLineTool
@@ -74,6 +82,17 @@ def test_example_when_run_in_the_stack_then_gives_what_it_must_and_a_picture(up,
     assert shown["outputs"]["ranking"]["checksum"] == expected["outputs"]["ranking"]["checksum"]
     assert picture.status_code == 200, picture.text
     assert picture.content.startswith(b"\x89PNG")
+
+
+def test_workers_when_three_race_for_many_runs_then_each_is_run_once(up, user):
+    workflow = registered(user, "quick", [("spec_file", ("main.cwl", QUICK))])
+    runs = [executed(user, workflow) for _ in range(30)]
+
+    ended = [until(user, run) for run in runs]
+
+    assert {(run["status"], run["attempt"], len(run["steps"])) for run in ended} == {("finished", 1, 1)}
+    hosts = {user.get(f"/workflow_execution/files/{run['outputs']['said']['id']}").text for run in ended}
+    assert len(hosts) == 3  # each of the containers had its part
 
 
 def test_worker_when_its_container_is_killed_then_another_finishes_its_run(up, user):
