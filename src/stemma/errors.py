@@ -26,6 +26,7 @@
       Conflict                409
         RunNotEnded                 asked for what only an ended run has
         RunEnded                    asked to stop what has ended
+        EntryChanging               others change the entry all the time
       TooLarge                413   over a limit of size
       RangeUnsatisfiable      416   a part was asked for that lies behind the end
       Unavailable             503   come back later
@@ -333,6 +334,16 @@ class RunEnded(Conflict):
     def __init__(self, run_id: int, state: str) -> None:
         super().__init__(f"execution {run_id} has ended already: {state}")
         self.run_id, self.state = run_id, state
+
+
+class EntryChanging(Conflict):
+    """Others change the entry all the time."""
+
+    code = "entry-changing"
+
+    def __init__(self, workflow_id: int) -> None:
+        super().__init__(f"workflow {workflow_id} is being changed by others; look at it, and try again")
+        self.workflow_id = workflow_id
 
 
 class TooLarge(StemmaError):

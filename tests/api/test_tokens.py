@@ -136,7 +136,8 @@ def test_verify_when_another_key_goes_by_a_known_name_then_refuses(verifier: Ver
 
 
 def test_verify_when_the_header_is_critical_or_odd_then_refuses(verifier: Verifier) -> None:
-    for header in ({"alg": "ES256", "kid": "ec", "crit": ["x"]}, {"alg": "ES256"}, {"alg": "ES256", "kid": 3}):
+    odd = ({"crit": ["x"]}, {"kid": None}, {"kid": 3}, {"typ": ["JWT"]}, {"typ": {"a": 1}}, {"typ": 7})
+    for header in ({"alg": "ES256", "kid": "ec"} | one for one in odd):
         with pytest.raises(NotAuthenticated):
             verifier.verify(f"{part(header)}.{part(claims())}.AAAA")
 

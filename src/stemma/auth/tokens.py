@@ -227,7 +227,8 @@ def _header(token: str) -> dict[str, Any]:
         raise NotAuthenticated("this is no token")
     if header.get("alg") not in ALGORITHMS:
         raise NotAuthenticated("the token is not signed in a way that is accepted here")
-    if "crit" in header or header.get("typ") not in _TOKEN_TYPES:
+    kind = header.get("typ")
+    if "crit" in header or not (kind is None or isinstance(kind, str)) or kind not in _TOKEN_TYPES:
         raise NotAuthenticated("this is no access token")
     return header
 

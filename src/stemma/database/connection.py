@@ -1,11 +1,12 @@
 """The way to the database: one engine a process, one transaction a request or a worker's step."""
 
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event, text
@@ -31,8 +32,11 @@ _IDLE_SECONDS = 1.0
 """A connection that was not used for so long is tried before it is given out: the server may have gone meanwhile."""
 _TURN_SECONDS = 30.0
 _RETRIES = 6
-_DEADLOCK_CODES = frozenset({1205, 1213})
-"""MySQL: lock wait timeout, deadlock. The transaction was rolled back and may simply be tried again."""
+_DEADLOCK_CODES = frozenset({1205, 1213, 1305})
+"""MySQL: lock wait timeout, deadlock; a savepoint that is gone, since a deadlock inside it rolled back everything.
+The transaction may simply be tried again."""
+_PAUSE_SECONDS = 0.05
+"""Up to so long, times the tries so far: those who were in each other's way are not to meet at once again."""
 _LOST_CODES = frozenset({2006, 2013, 2055, 4031})
 """MySQL: the connection is gone. What was not committed is rolled back."""
 
@@ -127,6 +131,7 @@ class Database:
             except (_DeadlockError, _ConnectionLostError) as error:
                 if not tries_left or (committing and isinstance(error, _ConnectionLostError)):
                     raise
+                time.sleep(random.random() * _PAUSE_SECONDS * (_RETRIES - tries_left))  # noqa: S311 - no secret
             else:
                 return done
         raise AssertionError("the last try returns or raises")
@@ -159,7 +164,10 @@ class _Gate:
         if getattr(self._inside, "is_here", False):
             yield
             return
-        self._free.get()
+        try:
+            self._free.get(timeout=_TURN_SECONDS)
+        except Empty as error:
+            raise DatabaseUnavailable("others have been reading all the time") from error
         self._inside.is_here = True
         try:
             yield

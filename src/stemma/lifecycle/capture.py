@@ -1,5 +1,7 @@
 """Stations *capture* and *export*: the record of a run as a document, and frozen for good."""
 
+from sqlmodel import Session
+
 from stemma import clock
 from stemma.auth.principal import Principal
 from stemma.database.queries import captures, contents, people, recorded
@@ -27,13 +29,16 @@ def capture(installation: Installation, principal: Principal, run_id: int) -> Ca
     if run.captured_at is not None:
         raise AlreadyCaptured(run_id)
     sealed = installation.store.put_bytes(prov_json(installation, run))
-    with installation.database.transaction() as session:
+
+    def write(session: Session) -> Capture:
         now = clock.now()
         people.remember(session, principal.person, now)
         contents.remember(session, [sealed], now)
         captured = captures.add(session, run_id, sealed.sha256, principal.person, now)
         audit.record(session, principal, Deed.CAPTURE, run_id, group=run.group, now=now)
         return captured
+
+    return installation.database.write(write)
 
 
 def run_record(installation: Installation, principal: Principal, run_id: int) -> RunRecord:

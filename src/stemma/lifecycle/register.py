@@ -10,13 +10,16 @@ from stemma.auth.principal import Principal
 from stemma.database.queries import contents, people, workflows
 from stemma.database.queries.workflows import NewRevision
 from stemma.database.tables.workflows import NAME_LENGTH, VERSION_LENGTH
-from stemma.errors import DuplicateWorkflow, Finding, InvalidRequest
+from stemma.errors import DuplicateWorkflow, EntryChanging, Finding, InvalidRequest
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.validate import Upload, Validated, validate
 from stemma.records import BundleFile, WorkflowRecord
 from stemma.store.content import ContentStore
+
+_UPDATES = 5
+"""How often an update begins anew when others were quicker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,34 @@ def update(
         WorkflowNotFound: no such entry for ``principal``.
         DuplicateWorkflow: another entry of the group has that name and version.
         InvalidRequest, InvalidDocument, InvalidInputs, TooLarge: see :func:`register`.
+        EntryChanging: others change it all the time.
     """
+    given = _Given(name, version, spec, inputs, main)
+    for _ in range(_UPDATES):
+        try:
+            return _update(installation, principal, workflow_id, given)
+        except _OutdatedError:  # what was not given comes from the newest revision, which is another by now
+            continue
+    raise EntryChanging(workflow_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is to change."""
+
+    name: str | None
+    version: str | None
+    spec: Upload | None
+    inputs: Upload | None
+    main: str | None
+
+
+class _OutdatedError(Exception):
+    """Somebody else added a revision meanwhile."""
+
+
+def _update(installation: Installation, principal: Principal, workflow_id: int, given: _Given) -> Registered:
+    name, version, spec, inputs, main = given.name, given.version, given.spec, given.inputs, given.main
     with installation.database.reading() as session:
         workflow = workflows.get(session, workflow_id, principal.groups)
         row = workflows.revision_row(session, workflow_id, workflow.latest_number)
@@ -104,7 +134,9 @@ def update(
         new, warnings = _stored(installation.store, validated), validated.checked.warnings
 
     def write(session: Session) -> Registered:
-        current = workflows.get(session, workflow_id, principal.groups)
+        current = workflows.get(session, workflow_id, principal.groups, for_update=True)
+        if new is not None and current.latest_number != row.number:
+            raise _OutdatedError
         wanted = (name or current.name, version or current.version)
         if wanted != (current.name, current.version):
             workflows.rename(session, current, name=wanted[0], version=wanted[1], now=clock.now())

@@ -111,7 +111,9 @@ def register(
     return answer(RegisteredShown.of(registered), "registered")
 
 
-@router.put("/update/{registry_id:number}", response_model=Envelope[RegisteredShown], responses=guarded(400, 404, 413))
+@router.put(
+    "/update/{registry_id:number}", response_model=Envelope[RegisteredShown], responses=guarded(400, 404, 409, 413)
+)
 def update(
     *,
     caller: Registrar,

@@ -13,12 +13,13 @@ from sqlmodel import Session, col
 
 from stemma.database.prepared import Prepared
 from stemma.database.queries import events
-from stemma.database.tables import CaptureRow, PersonRow, RevisionRow, RunRow, table_of
+from stemma.database.tables import CaptureRow, PersonRow, RevisionRow, RunRow, WorkflowRow, table_of
 from stemma.errors import DatabaseUnavailable, RunNotFound
 from stemma.records import Json, Person, RunSummary
 from stemma.states import RunState
 
 _NUMBERING_RETRIES = 20
+_GROUPS_ONE_BY_ONE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class WholeRun:
     """None until it has finished."""
 
 
+_WORKFLOW = table_of(WorkflowRow)
 _RUN, _REVISION, _PERSON, _CAPTURE = (table_of(row) for row in (RunRow, RevisionRow, PersonRow, CaptureRow))
 _COLUMNS: Final = (
     *(_RUN.c[name] for name in (
@@ -119,9 +121,19 @@ def page(
     """At most ``limit`` runs of ``groups``, newest first, with ids below ``before``."""
     given = {"before": before, "state": state and state.value, "workflow_id": workflow_id, "name": name}
     chosen = {key: value for key, value in given.items() if value is not None}
+    if len(groups) > _GROUPS_ONE_BY_ONE:
+        rows = _page_of_many(*chosen).rows(session, limit=limit, groups=list(groups), **chosen)
+        return [_summary(row) for row in rows]
     named = {f"group_{index}": group for index, group in enumerate(groups or [""])}  # nobody is in a group ""
     rows = _page_by(len(named), *chosen).rows(session, limit=limit, **named, **chosen)
     return [_summary(row) for row in rows]
+
+
+@functools.cache
+def _page_of_many(*filters: str) -> Prepared:
+    """The same for somebody who is in so many groups that a statement of one part for each would be too long."""
+    page = _summaries().where(*_VISIBLE, *(_FILTERS[name] for name in filters))
+    return Prepared(page.order_by(_RUN.c.id.desc()).limit(bindparam("limit", type_=Integer)))
 
 
 @functools.cache
@@ -195,6 +207,8 @@ def id_by_name(session: Session, name: str, number: int, groups: Collection[str]
 
 def add(session: Session, new: NewRun, now: datetime) -> int:
     """Write a queued run with the next number of its name in its group, and return its id."""
+    # One after the other, for the numbers; another workflow of the same name may still be quicker.
+    session.execute(select(_WORKFLOW.c.id).where(_WORKFLOW.c.id == new.workflow_id).with_for_update())
     for _ in range(_NUMBERING_RETRIES):
         row = RunRow(
             uuid=new.uuid,

@@ -122,12 +122,14 @@ def _page_by(*filters: str) -> Prepared:
     return Prepared(newest_first.limit(bindparam("limit", type_=Integer)))
 
 
-def get(session: Session, workflow_id: int, groups: Collection[str]) -> WorkflowRecord:
-    """The entry.
+def get(session: Session, workflow_id: int, groups: Collection[str], *, for_update: bool = False) -> WorkflowRecord:
+    """The entry; with ``for_update`` nobody else changes it until the transaction ends.
 
     Raises:
         WorkflowNotFound: there is none of this id in ``groups``.
     """
+    if for_update:
+        session.execute(select(_WORKFLOW.c.id).where(_WORKFLOW.c.id == workflow_id).with_for_update())
     row = _ONE.first(session, workflow_id=workflow_id, groups=list(groups))
     if row is None:
         raise WorkflowNotFound(workflow_id)
