@@ -1,5 +1,6 @@
 """Who may come in, what a stranger sees, and that every answer has its envelope."""
 
+import hashlib
 import http.client
 import re
 import threading
@@ -11,14 +12,18 @@ import httpx
 import jsonschema
 import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.formparsers import MultiPartParser
 
 from conftest import Served, opened_installation
 from stemma.api.app import create_app
 from stemma.api.dependencies import Allowed, open_to_all
 from stemma.api.error_responses import refusal
+from stemma.api.routes.execution import MOST_FILES
 from stemma.auth.policy import Action
 from stemma.errors import EngineUnreachable, StemmaError, WorkflowNotFound
+from stemma.lifecycle import stop as stopping
 from support.documents import ECHO
+from support.tokens import token
 
 OPEN = {
     "/healthz", "/readyz", "/docs", "/docs/{name}", "/docs/oauth2-redirect", "/openapi.json", "/login",
@@ -249,6 +254,101 @@ def test_bodies_when_too_large_then_413_before_they_are_read(served: Served, use
     announced.close()
     with served.client() as nobody:  # who has no token is not listened to
         assert_refusal(nobody.post("/workflow_execution/execute/1", content=endless(), headers=kind), 401)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/workflow_registry/register"), ("POST", "/workflow_registry/validate"),
+        ("PUT", "/workflow_registry/update/999999"), ("POST", "/workflow_execution/execute/999999"),
+    ],
+)  # fmt: skip
+def test_bodies_when_the_sender_has_no_role_then_403_before_they_are_read(idle: Served, method: str, path: str) -> None:
+    announced = http.client.HTTPConnection("127.0.0.1", httpx.URL(idle.url).port, timeout=5)
+    announced.putrequest(method, path)
+    signed = token(idle.installation.settings, "without", groups=("group1",), roles=("other",))
+    announced.putheader("Authorization", f"Bearer {signed}")
+    announced.putheader("Content-Type", "multipart/form-data; boundary=x")
+    announced.putheader("Content-Length", "1000")
+    announced.endheaders()  # and not a byte of it
+    answer = announced.getresponse()
+    told = httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+    announced.close()
+    assert_refusal(told, 403)
+    assert "you need the role" in told.json()["message"]
+    assert told.headers["stemma-request"]
+
+
+def test_forms_when_they_have_more_fields_than_any_route_takes_then_413(idle: Served) -> None:
+    with idle.client_as("user_1") as client:
+        for count, status in ((10, 404), (11, 413)):
+            fields = [("inputs" if number == 0 else f"field{number}", (None, b"{}")) for number in range(count)]
+            assert_refusal(client.post("/workflow_execution/execute/999999", files=fields), status)
+    assert MultiPartParser.spool_max_size * MOST_FILES <= 64 * 1024 * 1024
+
+
+def test_uploads_when_there_is_no_such_entry_then_are_not_kept(idle: Served) -> None:
+    content = idle.name().encode()
+    with idle.client_as("user_1") as client:
+        answer = client.post("/workflow_execution/execute/999999", files=[("files", ("a.txt", content))])
+    assert_refusal(answer, 404)
+    assert not idle.installation.store.has(hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"params": {"engine": "x" * 10_000}}, {"data": {"engine": "x" * 10_000}}, {"json": {"engine": "x" * 10_000}},
+        {"json": {"x" * 10_000: 1}},
+    ],
+    ids=["query", "form", "json", "unknown-field"],
+)  # fmt: skip
+def test_refusals_when_a_name_was_very_long_then_do_not_tell_it_back(idle: Served, sent: dict[str, Any]) -> None:
+    with idle.client_as("user_1") as client:
+        made = client.post(
+            "/workflow_registry/register",
+            data={"name": idle.name(), "version": "1"},
+            files={"spec_file": ("main.cwl", ECHO), "input_file": ("inputs.yml", b"words: hi")},
+        )
+        answer = client.post(f"/workflow_execution/execute/{made.json()['data']['registry_id']}", **sent)
+    assert_refusal(answer, 422)
+    assert len(answer.text) < 1000
+
+
+@pytest.mark.parametrize("path", ["/whoami%0A", "/whoami%0a/", "/whoami%00", "/whoami%C2%85", "/workflow_registry%0D"])
+def test_paths_when_they_have_control_characters_then_404(user: httpx.Client, path: str) -> None:
+    assert_refusal(user.get(path), 404)
+
+
+def test_paths_when_a_change_has_a_line_s_end_behind_it_then_nothing_is_done_or_written_down(
+    user: httpx.Client, finished: tuple[int, int, int]
+) -> None:
+    answer = user.delete(f"/workflow_registry/delete/{finished[0]}999999%0A")
+    assert_refusal(answer, 404)
+    assert "stemma-request" not in answer.headers
+
+
+def test_deletions_when_as_many_as_may_be_wait_then_503_and_the_execution_goes_on(idle: Served) -> None:
+    with idle.client_as("user_1") as client:
+        files = {"spec_file": ("main.cwl", ECHO), "input_file": ("inputs.yml", b"words: hi")}
+        made = client.post("/workflow_registry/register", data={"name": idle.name(), "version": "1"}, files=files)
+        workflow = made.json()["data"]["registry_id"]
+        run = client.post(f"/workflow_execution/execute/{workflow}", json={"nowait": True}).json()["data"]
+        taken = [stopping._ROOM.acquire(blocking=False) for _ in range(4)]
+        try:
+            answer = client.delete("/workflow_execution/delete", params={"registry_id": workflow})
+            shown = client.get(f"/workflow_execution/{run['execution_id']}").json()["data"]
+        finally:
+            for _ in taken:
+                stopping._ROOM.release()
+        assert all(taken)
+        assert_refusal(answer, 503)
+        assert (answer.headers["stemma-error"], answer.headers["retry-after"]) == ("too-many-deletions", "5")
+        assert shown["status"] == "queued"
+        for _ in range(5):  # each gives its room back
+            again = client.post(f"/workflow_execution/execute/{workflow}", json={"nowait": True})
+            assert again.status_code == 200
+            assert client.delete("/workflow_execution/delete", params={"registry_id": workflow}).status_code == 200
 
 
 def every_error(kind: type[StemmaError]) -> list[type[StemmaError]]:

@@ -13,9 +13,10 @@ import pytest
 from conftest import Served
 from stemma import clock
 from stemma.api.routes import execution
-from stemma.database.queries import queue
+from stemma.database.queries import queue, recorded
 from stemma.database.queries.queue import Claimant
 from stemma.lifecycle.execute import fail
+from stemma.store.content import ContentStore
 from support.documents import COPY, ECHO, FAILING, LOUD, SLOW
 
 GATHER = b"""
@@ -189,6 +190,128 @@ def test_execute_when_a_file_was_not_sent_then_says_which(served: Served, user: 
     answer = user.post(f"/workflow_execution/execute/{workflow}", json={"inputs": inputs})
     assert answer.status_code == 422
     assert "missing.txt" in answer.json()["data"][0]["message"]
+
+
+ANYTHING = b"""
+cwlVersion: v1.2
+class: CommandLineTool
+requirements:
+  InitialWorkDirRequirement: {listing: [{entryname: cwl.output.json, entry: $(inputs.text)}]}
+baseCommand: [sh, -c, "printf z > z.txt"]
+inputs:
+  text: string
+  thing: Any?
+outputs:
+  made: Any
+"""
+
+
+def test_execute_when_a_tool_writes_our_key_then_it_is_not_believed(served: Served, user: httpx.Client) -> None:
+    other = served.run_to_end(user, executed(user, registered(user, served, ECHO), json={"inputs": {"words": "x"}}))
+    with served.installation.database.reading() as session:
+        (foreign, *_) = recorded.occurrences(session, other["execution_id"])
+        assert recorded.numbers_of(session, other["execution_id"], [foreign.uuid]) == {foreign.uuid: foreign.id}
+        assert recorded.numbers_of(session, other["execution_id"] + 1, [foreign.uuid]) == {}
+    key = "stemma:occurrence"
+    nested = {"class": "File", "path": "z.txt", key: str(foreign.uuid)}
+    made = [
+        {key: "no", "a": 1}, {key: 5}, {key: str(foreign.uuid)},
+        {"class": "File", "path": "z.txt", "format": nested, key: str(foreign.uuid)},
+    ]  # fmt: skip
+    workflow = registered(user, served, ANYTHING)
+    text = json.dumps({"made": made})
+    run = served.run_to_end(user, executed(user, workflow, json={"inputs": {"text": text}}))
+    assert run["status"] == "finished", json.dumps(run)
+    *values, file = run["outputs"]["made"]
+    assert values == [{"a": 1}, {}, {}]
+    assert "format" not in file
+    assert file["id"] not in {None, foreign.id}
+    assert user.get(f"/workflow_execution/files/{file['id']}").content == b"z"
+    for path in ("workflow_execution/inputs", "workflow_execution/outputs", "provenance/json"):
+        assert user.get(f"/{path}/{run['execution_id']}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("thing", "rule"),
+    [
+        ({"a": [{"stemma:occurrence": "no"}]}, "inputs/reserved"),
+        ({"class": "File", "contents": "x", "format": {"class": "File", "checksum": "sha256:0"}}, "inputs/file"),
+    ],
+)
+def test_execute_when_a_value_would_pass_for_a_record_of_ours_then_422(
+    served: Served, user: httpx.Client, thing: Any, rule: str
+) -> None:
+    workflow = registered(user, served, ANYTHING)
+    answer = user.post(f"/workflow_execution/execute/{workflow}", json={"inputs": {"text": "{}", "thing": thing}})
+    assert (answer.status_code, answer.json()["data"][0]["rule"]) == (422, rule)
+
+
+def test_execute_when_texts_become_files_then_they_are_stored_before_the_database_is_held(
+    idle: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation = idle.installation
+    held: list[bool] = []
+    is_writing = threading.local()
+    write, put = type(installation.database).write, ContentStore.put_bytes
+
+    def noted_write(database: Any, work: Any) -> Any:
+        def noted(session: Any) -> Any:
+            is_writing.now = True
+            try:
+                return work(session)
+            finally:
+                is_writing.now = False
+
+        return write(database, noted)
+
+    def noted_put(store: ContentStore, content: bytes) -> Any:
+        held.append(getattr(is_writing, "now", False))
+        return put(store, content)
+
+    with idle.client_as("user_1") as client:
+        workflow = registered(client, idle, COPY)
+        monkeypatch.setattr(type(installation.database), "write", noted_write)
+        monkeypatch.setattr(ContentStore, "put_bytes", noted_put)
+        texts = [{"class": "File", "basename": f"{n}.txt", "contents": text} for n, text in enumerate("aab")]
+        number = executed(client, workflow, json={"inputs": {"texts": texts}}, params={"nowait": True})
+        assert held == [False, False]
+        shown = client.get(f"/workflow_execution/{number}").json()["data"]["inputs"]["texts"]
+        assert [file["size"] for file in shown] == [1, 1, 1]
+        assert len({file["checksum"] for file in shown}) == 2
+
+
+def test_execute_when_too_many_files_are_named_then_413(served: Served, user: httpx.Client) -> None:
+    workflow = registered(user, served, COPY)
+    texts = [{"class": "File", "basename": "x", "contents": ""}] * 10_001
+    answer = user.post(f"/workflow_execution/execute/{workflow}", json={"inputs": {"texts": texts}})
+    assert answer.status_code == 413, answer.text
+    assert "10000 files" in answer.json()["message"]
+
+
+OUTSIDE = b"""
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [ln, -s]
+inputs:
+  target: {type: string, inputBinding: {position: 1}}
+arguments: [{position: 2, valueFrom: made.txt}]
+outputs:
+  made: {type: File, outputBinding: {glob: made.txt}}
+"""
+
+
+def test_execute_when_an_output_leads_elsewhere_then_the_reason_tells_no_place(
+    served: Served, user: httpx.Client
+) -> None:
+    stored = served.installation.store.put_bytes(b"of another group")
+    target = str(served.installation.store.path(stored.sha256))
+    run = served.run_to_end(
+        user, executed(user, registered(user, served, OUTSIDE), json={"inputs": {"target": target}})
+    )
+    assert run["status"] == "failed"
+    assert "made.txt leads to a place which lies outside the run" in run["reason"]
+    assert str(served.installation.settings.home) not in run["reason"]
+    assert stored.sha256 not in run["reason"]
 
 
 def test_execute_when_a_placeholder_names_a_file_then_it_is_used(served: Served, user: httpx.Client) -> None:

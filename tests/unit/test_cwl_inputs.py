@@ -136,12 +136,44 @@ def test_file_when_it_says_where_it_is_then_that_is_its_source(value, kind, text
         ({"location": "a", "basename": ".."}, "basename"),
         ({"location": "a", "secondaryFiles": ["b"]}, "secondaryFiles"),
         ({"listing": []}, "Directory"),
+        ({"location": "a", "format": {"class": "File", "basename": "y", "checksum": "sha256:0"}}, "format"),
+        ({"location": "a", "format": ["x"]}, "format"),
     ],
 )
 def test_file_when_it_names_what_is_refused_then_told_what_to_do(value, said):
     ((rule, message),) = problems("File", {"class": "File", **value})
     assert rule == "inputs/file"
     assert said in message
+
+
+def test_file_when_its_format_is_text_or_null_then_taken():
+    assert problems("File", {**FILE, "format": "edam:format_3752"}) == []
+    assert problems("File", {**FILE, "format": None}) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"stemma:occurrence": "no"},
+        [{"a": {"stemma:occurrence": 5}}],
+        {**FILE, "stemma:occurrence": None},
+        {**FILE, "secondaryFiles": [{**FILE, "stemma:occurrence": "x"}]},
+        {**FILE, "more": {"stemma:occurrence": "x"}},
+    ],
+)
+def test_check_when_our_own_key_is_given_then_refused_wherever_it_is(value):
+    ((rule, message),) = problems("Any", value)
+    assert (rule, "reserved" in message) == ("inputs/reserved", True)
+
+
+def test_check_when_a_class_is_no_text_then_it_is_a_value():
+    assert problems("Any", {"class": [{"class": {}}]}) == []
+
+
+def test_check_when_too_many_files_are_named_then_too_large():
+    assert problems("File[]", [FILE] * 10_000) == []
+    with pytest.raises(TooLarge, match="10000 files"):
+        problems("File[]", [FILE] * 10_001)
 
 
 def test_directory_when_given_by_a_name_then_its_files_are_asked_for():

@@ -5,6 +5,7 @@ from typing import Any, Final
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.formparsers import MultiPartParser
 
 import stemma
 from stemma.api import error_responses
@@ -12,8 +13,9 @@ from stemma.api.contract import tidied
 from stemma.api.dependencies import Service
 from stemma.api.identity import SCHEME, Identity
 from stemma.api.metrics import Metrics
-from stemma.api.middleware import BodyLimit, Guard, KnownHosts
+from stemma.api.middleware import BodyLimit, Guard, KnownHosts, Large
 from stemma.api.routes import documentation, execution, following, login, provenance, registry, results, service
+from stemma.auth.policy import Action
 from stemma.lifecycle.installation import Installation
 from stemma.settings import MIB, Settings
 
@@ -21,6 +23,11 @@ _FORM_BYTES: Final = MIB
 """What the other fields of a form may take beside its files."""
 _SMALL_BYTES: Final = 64 * 1024
 """The largest body where no document is expected."""
+_FORM_FIELDS: Final = 10
+"""Fields of a form beside its files, each of which is kept in memory. A login has seven (RFC 6749), no route of ours
+more than four, beside the files that were not chosen: browsers send some of these as empty fields."""
+_FILE_BYTES_IN_MEMORY: Final = 64 * 1024
+"""How much of each file of a form is kept in memory; larger ones lie on the disk."""
 _VERIFYING_THREADS: Final = 4
 _LOOKING_THREADS: Final = 8
 _ROUTERS: Final = (  # routes are tried in this order: the ones that are asked most come first
@@ -68,8 +75,13 @@ def create_app(installation: Installation) -> FastAPI:
         openapi_tags=_TAGS if identity.local is None else [*_TAGS, _LOCAL_LOGIN],
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
-        form_limits={"max_part_size": settings.max_document_bytes},
+        form_limits={
+            "max_part_size": settings.max_document_bytes,
+            "max_fields": _FORM_FIELDS,
+            "max_files": execution.MOST_FILES,
+        },
     )
+    MultiPartParser.spool_max_size = _FILE_BYTES_IN_MEMORY  # the framework has no other place for it
     metrics = Metrics()
     app.state.metrics = metrics
     serving = Service(
@@ -99,10 +111,13 @@ def _operation_id(route: APIRoute) -> str:
     return f"{tag}-{route.name}"
 
 
-def _body_limits(settings: Settings) -> dict[str, int]:
-    """How large a request may be, by how its path begins."""
+def _body_limits(settings: Settings) -> dict[str, Large]:
+    """How large a request may be and what it wants to do, by how its path begins."""
     documents = settings.max_bundle_bytes + settings.max_document_bytes + _FORM_BYTES
+    uploads = settings.max_upload_bytes + settings.max_document_bytes + _FORM_BYTES
     return {
-        "/workflow_registry/": documents,
-        "/workflow_execution/execute/": settings.max_upload_bytes + settings.max_document_bytes + _FORM_BYTES,
+        "/workflow_registry/register": Large(documents, Action.REGISTER),
+        "/workflow_registry/update/": Large(documents, Action.REGISTER),
+        "/workflow_registry/validate": Large(documents, Action.REGISTER),
+        "/workflow_execution/execute/": Large(uploads, Action.RUN),
     }

@@ -37,7 +37,7 @@ REQUEST_HEADER: Final = "Stemma-Request"
 FILE: Final = "file"
 _ASKED: Final = "asked"
 _LOGGED_CHARACTERS: Final = 200
-_NUMBER: Final = re.compile(r"/([0-9]{1,18})(?=/|$)")
+_NUMBER: Final = re.compile(r"/([0-9]{1,18})(?=/|\Z)")
 _DEEDS: Final = {
     ("POST", "/workflow_registry/register"): Deed.REGISTER,
     ("PUT", "/workflow_registry/update/N"): Deed.UPDATE,

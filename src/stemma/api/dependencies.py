@@ -13,6 +13,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from stemma.api import audit
 from stemma.api.identity import SCHEME, Identity
+from stemma.api.streams import OpenStreams
 from stemma.auth.policy import Action, require
 from stemma.auth.principal import Principal
 from stemma.errors import Finding, Forbidden, InvalidRequest, NotAuthenticated
@@ -53,6 +54,8 @@ class Service:
     """Threads in which open streams look for news; bounded for the same reason."""
     auditing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_AUDITING_THREADS))
     """Threads that write down refusals; bounded for the same reason."""
+    streams: OpenStreams = field(default_factory=OpenStreams)
+    """Who has how many streams open."""
 
 
 @dataclass(frozen=True, slots=True)

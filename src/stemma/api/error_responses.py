@@ -28,7 +28,7 @@ ERROR_HEADER: Final = "Stemma-Error"
 """Which refusal it is, for programs: the ``code`` of the error's class."""
 _PLACES: Final = re.compile(r"(?<![\w/:.])/[^\s'\",;)]+|\b[A-Za-z]:\\\S+")
 _SERVER_SIDE: Final = 500
-_OVER_A_LIMIT: Final = ("Part exceeded", "Too many")
+_OVER_A_LIMIT: Final = ("Part exceeded", "Field exceeded", "Too many")
 """How Starlette's form parser begins to say that a form has too much of something."""
 
 _EXAMPLES: Final = {

@@ -1,7 +1,9 @@
 """What every request passes, outside of the routes. Plain ASGI: a request costs a function call each."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.datastructures import Headers
@@ -13,6 +15,7 @@ from stemma.api.dependencies import Service, principal_of
 from stemma.api.error_responses import error_answer, incident, noted_refusal
 from stemma.api.metrics import Metrics
 from stemma.auth.exposure import is_loopback
+from stemma.auth.policy import Action, require
 from stemma.errors import StemmaError, TooLarge
 
 _ALWAYS: Final = (
@@ -24,10 +27,11 @@ _ALWAYS: Final = (
 _MISDIRECTED: Final = 421
 _LONGEST_LENGTH: Final = 18
 """Digits of a length that any disk could hold."""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Guard:
-    """Slashes, headers, figures, and a decent answer whatever breaks. The outermost of ours."""
+    """Paths, headers, figures, and a decent answer whatever breaks. The outermost of ours."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -52,7 +56,12 @@ class Guard:
 
         _without_slash(scope)
         try:
-            await self._app(scope, receive, send_noting)
+            if _CONTROL.search(scope["path"]):  # routes would take a line's end for the end of their path
+                await error_answer(404, "there is nothing at a path with control characters")(
+                    scope, receive, send_noting
+                )
+            else:
+                await self._app(scope, receive, send_noting)
         except Exception as error:
             if status:  # an answer is on its way, and cannot be taken back: break it off, so that it is seen
                 raise
@@ -95,13 +104,23 @@ def _hostname(host: str) -> str:
     return host.partition(":")[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Large:
+    """What a path takes that takes large bodies."""
+
+    limit: int
+    """In bytes."""
+    action: Action
+    """What the routes under that path declare."""
+
+
 class BodyLimit:
     """Ends a request whose body is over the limit of its path, before or while it is read.
 
-    Where large bodies are taken, the token is looked at first: forms are read before any route is asked.
+    Where large bodies are taken, token and role are looked at first: forms are read before any route is asked.
     """
 
-    def __init__(self, app: ASGIApp, limits: Mapping[str, int], otherwise: int, service: Service) -> None:
+    def __init__(self, app: ASGIApp, limits: Mapping[str, Large], otherwise: int, service: Service) -> None:
         self._app = app
         self._limits = limits
         self._otherwise = otherwise
@@ -112,12 +131,12 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
             return
-        large = next((limit for start, limit in self._limits.items() if scope["path"].startswith(start)), None)
+        large = next((large for start, large in self._limits.items() if scope["path"].startswith(start)), None)
         try:
             if large is not None:
                 principal = await principal_of(self._service, Headers(scope=scope).get("authorization"))
-                audit.asked(scope, principal)
-            limit = self._otherwise if large is None else large
+                require(audit.asked(scope, principal), large.action)
+            limit = self._otherwise if large is None else large.limit
             _check_announced(Headers(scope=scope).get("content-length", "0"), limit)
         except StemmaError as error:
             answer = await noted_refusal(scope, error)

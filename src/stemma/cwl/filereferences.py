@@ -13,6 +13,10 @@ from stemma.records import Json
 MAX_LITERAL_BYTES: Final = 64 * 1024
 """CWL v1.2 CommandLineTool §5.1: file literals have at most 64 KiB."""
 MAX_NAME_BYTES: Final = 255
+FILE_CLASSES: Final = ("File", "Directory")
+"""No set: a class that somebody wrote may be a list, which no set can be asked for."""
+RESERVED_KEY: Final = "stemma:occurrence"
+"""By this key we tell recorded Files apart; it is ours alone to write."""
 
 _CONTENT: Final = re.compile(r"stemma:sha256:([0-9a-f]{64})")
 _ENTITY: Final = re.compile(r"stemma:file:([1-9][0-9]{0,17})")
@@ -74,7 +78,7 @@ def file_references(inputs: Mapping[str, Json]) -> Iterator[FileReference]:
             position, value = pending.pop()
             below: list[tuple[str, Json]] = []
             if isinstance(value, dict):
-                if value.get("class") in {"File", "Directory"}:
+                if value.get("class") in FILE_CLASSES:
                     yield FileReference(port, position, value)
                     below = [(f"{position}.{name}", value.get(name)) for name in ("secondaryFiles", "listing")]
                 else:
@@ -91,6 +95,8 @@ def problem_of(value: Mapping[str, Json]) -> str | None:
         problem = _name_problem(basename)
         if problem is not None:
             return f"basename {problem}"
+    if not isinstance(value.get("format"), str | None):
+        return "format must be text"
     for name in ("secondaryFiles", "listing"):
         if not _is_list_of_files(value.get(name, [])):
             return f"{name} takes a list of Files and Directories"
@@ -103,7 +109,7 @@ def problem_of(value: Mapping[str, Json]) -> str | None:
 
 def _is_list_of_files(value: Json) -> bool:
     return isinstance(value, list) and all(
-        isinstance(member, dict) and member.get("class") in {"File", "Directory"} for member in value
+        isinstance(member, dict) and member.get("class") in FILE_CLASSES for member in value
     )
 
 

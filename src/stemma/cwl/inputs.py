@@ -4,12 +4,20 @@ Pure and light: knows no CWL library. Files named in inputs are never opened her
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 import orjson
 
 from stemma.cwl.documents import suggestion
-from stemma.cwl.filereferences import FileReference, FileSource, SourceKind, file_references, problem_of
+from stemma.cwl.filereferences import (
+    RESERVED_KEY,
+    FileReference,
+    FileSource,
+    SourceKind,
+    file_references,
+    problem_of,
+)
 from stemma.cwl.nodes import Kind, Unreadable, decode, read
 from stemma.cwl.types import alternatives, field_types, is_nullable, shown
 from stemma.errors import Finding, InvalidInputs, TooLarge
@@ -20,6 +28,9 @@ __all__ = ["FileReference", "FileSource", "InputObject", "SourceKind", "check_in
 MAX_JSON_BYTES: Final = 5 * 1024 * 1024
 MAX_YAML_BYTES: Final = 1024 * 1024
 """YAML is read at some 300 kB a second; what is larger can be JSON."""
+
+MAX_FILES: Final = 10_000
+"""How many files and folders one input object may name: each becomes a row."""
 
 _PLACED_JSON_BYTES: Final = 128 * 1024
 """JSON up to this size is read with its lines, and duplicate keys are found."""
@@ -63,7 +74,11 @@ def read_inputs(content: bytes, filename: str, *, max_bytes: int = MAX_JSON_BYTE
 
 
 def check_inputs(structure: WorkflowStructure, inputs: Mapping[str, Json]) -> list[Finding]:
-    """Why ``inputs`` do not fit the workflow: missing, unknown, of the wrong type, or files that cannot be taken."""
+    """Why ``inputs`` do not fit the workflow: missing, unknown, of the wrong type, or files that cannot be taken.
+
+    Raises:
+        TooLarge: more than ``MAX_FILES`` files are named.
+    """
     if _is_too_deep(inputs):
         return [Finding(f"values are nested deeper than {_MAX_DEPTH}", "inputs/too-deep", _file_of(inputs))]
     findings: list[Finding] = []
@@ -82,6 +97,7 @@ def check_inputs(structure: WorkflowStructure, inputs: Mapping[str, Json]) -> li
             continue
         for position, problem in _problems(value, port.type, ""):
             findings.append(_finding(inputs, port.id, f"{port.id}{position}: {problem}", "inputs/type"))
+    findings += islice(_reserved_findings(inputs), _MAX_FINDINGS)
     findings += _file_findings(inputs)
     return findings[:_MAX_FINDINGS]
 
@@ -127,8 +143,27 @@ def _is_too_deep(inputs: Mapping[str, Json]) -> bool:
     return False
 
 
+def _reserved_findings(inputs: Mapping[str, Json]) -> Iterator[Finding]:
+    """Where the key is used that tells our records of files apart, were it in what a File does not have."""
+    for port, given in inputs.items():
+        pending: list[Json] = [given]
+        is_used = port == RESERVED_KEY
+        while pending and not is_used:
+            value = pending.pop()
+            if isinstance(value, dict):
+                is_used = RESERVED_KEY in value
+                pending += value.values()
+            elif isinstance(value, list):
+                pending += value
+        if is_used:
+            message = f"{port}: the key {RESERVED_KEY!r} is reserved; leave it out"
+            yield _finding(inputs, port, message, "inputs/reserved")
+
+
 def _file_findings(inputs: Mapping[str, Json]) -> Iterator[Finding]:
-    for reference in file_references(inputs):
+    for number, reference in enumerate(file_references(inputs), start=1):
+        if number > MAX_FILES:
+            raise TooLarge("what the inputs name", MAX_FILES, "files")
         problem = problem_of(reference.value)
         if problem is not None:
             message = f"{reference.port}{reference.position}: {problem}"

@@ -1,4 +1,4 @@
-"""What the URLs in an input object lead to, brought into the store before the run is written down."""
+"""What the URLs in an input object lead to, and its texts: brought into the store before the run is written down."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,6 +44,17 @@ def fetch_inputs(installation: Installation, inputs: Mapping[str, Json]) -> dict
         raise TooLarge("what the inputs name elsewhere", MAX_ADDRESSES, "addresses")
     with installation.outgoing.errand() as errand:
         return {url: _fetched(installation, errand, url, port) for url, port in ports.items()}
+
+
+def keep_literals(installation: Installation, inputs: Mapping[str, Json]) -> dict[str, Content]:
+    """The content of each text in ``inputs``, by the text: stored now, since each takes the disk its time.
+
+    Raises:
+        StorageFull: there is no space for one.
+    """
+    sources = (reference.source for reference in file_references(inputs))
+    texts = dict.fromkeys(source.text for source in sources if source.kind is SourceKind.LITERAL)
+    return {text: installation.store.put_bytes(text.encode()) for text in texts}
 
 
 def placeholder(url: str) -> str:

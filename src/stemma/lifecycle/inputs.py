@@ -15,7 +15,6 @@ from stemma.lifecycle.fetch import Fetched, placeholder
 from stemma.lifecycle.outputs import OCCURRENCE
 from stemma.lifecycle.staging import CHECKSUM_PREFIX, SOURCE
 from stemma.records import Content, FileKind, Json, Occurrence
-from stemma.store.content import ContentStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +35,11 @@ class InputFiles:
     """Finds the content of each file that an input object names, and makes the occurrences.
 
     ``uploads`` are the files sent along, by the names that the input object calls them by; ``bundle`` the
-    files of the workflow's own bundle, which a registered template may name; ``fetched`` what URLs led to.
+    files of the workflow's own bundle, which a registered template may name; ``fetched`` what URLs led to;
+    ``literals`` the contents of texts. Nothing is stored here: others wait meanwhile to write to the database.
     """
 
     session: Session
-    store: ContentStore
     groups: Collection[str]
     """The caller's."""
     group: str
@@ -51,6 +50,7 @@ class InputFiles:
     uploads: Mapping[str, Content]
     bundle: Mapping[str, Content]
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
+    literals: Mapping[str, Content] = field(default_factory=dict)
     occurrences: list[Occurrence] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -86,7 +86,7 @@ class InputFiles:
                 content = contents.held_by(self.session, source.text, self._groups(place))
                 return self._occurrence(value, place, content, source.text)
             case SourceKind.LITERAL:
-                content = self.store.put_bytes(source.text.encode())
+                content = self.literals[source.text]
                 return self._occurrence(value, place, content, content.sha256)
             case SourceKind.UPLOAD:
                 return self._sent(value, place, source.text)

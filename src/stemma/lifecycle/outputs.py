@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from uuid import UUID
 
+from stemma.cwl.filereferences import FILE_CLASSES, RESERVED_KEY
 from stemma.database.queries import facts
 from stemma.engines.protocol import Engine, FileSeen, Report
 from stemma.errors import ContentMissing
 from stemma.lifecycle.installation import Installation
 from stemma.records import FileKind, Json, RunOutput
 
-OCCURRENCE = "stemma:occurrence"
+OCCURRENCE = RESERVED_KEY
+"""The key of a recorded File or Directory that names its occurrence."""
+MEMBERS = ("secondaryFiles", "listing")
+"""Where a File or Directory holds others."""
 _PLACES = frozenset({"location", "path", "dirname"})
 
 
@@ -37,8 +41,19 @@ def take_outputs(installation: Installation, engine: Engine, run_id: int, refere
         installation.store.take_file(file.path, expected=digest)
 
 
+def occurrence_of(value: dict[str, Json]) -> UUID | None:
+    """Which occurrence an object stands for; None when it is no File or Directory of ours, whatever it says."""
+    written = value.get(OCCURRENCE)
+    if value.get("class") not in FILE_CLASSES or not isinstance(written, str):
+        return None
+    try:
+        return UUID(written)
+    except ValueError:
+        return None
+
+
 def recorded_form(outputs: dict[str, Json]) -> dict[str, Json]:
-    """The output object without places of this machine."""
+    """The output object without places of this machine, and without our key where a tool wrote it into a value."""
     return {port: _without_places(value) for port, value in outputs.items()}
 
 
@@ -47,8 +62,8 @@ def _without_places(value: Json) -> Json:
         return [_without_places(element) for element in value]
     if not isinstance(value, dict):
         return value
-    is_file = value.get("class") in {"File", "Directory"}
-    return {key: _without_places(item) for key, item in value.items() if not (is_file and key in _PLACES)}
+    dropped = _PLACES if value.get("class") in FILE_CLASSES else {OCCURRENCE}
+    return {key: _without_places(item) for key, item in value.items() if key not in dropped}
 
 
 def occurrences_in(outputs: dict[str, Json]) -> list[RunOutput]:
@@ -61,8 +76,9 @@ def _occurrences(port: str, position: str, value: Json) -> Iterator[RunOutput]:
         for index, element in enumerate(value):
             yield from _occurrences(port, f"{position}[{index}]", element)
     elif isinstance(value, dict):
-        if OCCURRENCE in value:
-            yield RunOutput(UUID(value[OCCURRENCE]), port, position)
+        uuid = occurrence_of(value)
+        if uuid is not None:
+            yield RunOutput(uuid, port, position)
         for key, element in value.items():
-            if isinstance(element, list | dict):
+            if isinstance(element, list | dict) and (uuid is None or key in MEMBERS):
                 yield from _occurrences(port, f"{position}.{key}", element)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from stemma.cwl.filereferences import FILE_CLASSES
 from stemma.errors import ContentMissing
+from stemma.lifecycle.outputs import MEMBERS, occurrence_of
 from stemma.records import Json
 from stemma.store.content import ContentStore
 
@@ -25,8 +27,12 @@ def _staged(value: Json, store: ContentStore) -> Json:
         return [_staged(element, store) for element in value]
     if not isinstance(value, dict):
         return value
-    staged: dict[str, Any] = {key: _staged(element, store) for key, element in value.items()}
-    if staged.get("class") == "File" and "checksum" in staged:
+    if value.get("class") not in FILE_CLASSES:
+        return {key: _staged(element, store) for key, element in value.items()}
+    if occurrence_of(value) is None:  # none of ours: what it names was never looked for in the caller's groups
+        return value
+    staged: dict[str, Any] = {**value} | {key: _staged(value[key], store) for key in MEMBERS if key in value}
+    if staged["class"] == "File":
         staged.pop(SOURCE, None)
         digest = staged["checksum"].removeprefix(CHECKSUM_PREFIX)
         if not store.has(digest):

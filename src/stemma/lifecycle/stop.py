@@ -1,15 +1,17 @@
 """Ending runs early, and deleting ended ones."""
 
 import contextlib
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from sqlmodel import Session
 
 from stemma import clock
 from stemma.auth.principal import Principal
 from stemma.database.queries import people, runs
-from stemma.errors import EngineUnreachable, RunEnded, RunNotFound
+from stemma.errors import EngineUnreachable, RunEnded, RunNotFound, Unavailable
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.installation import Installation
@@ -18,6 +20,21 @@ from stemma.wake import wake_workers
 
 STOP_PATIENCE_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
+_ROOM: Final = threading.BoundedSemaphore(4)
+"""Bounds the threads that wait for runs to end, so that other requests go on."""
+
+
+class TooManyDeletions(Unavailable):
+    """As many deletions as may be wait for runs to end."""
+
+    code = "too-many-deletions"
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(
+            f"execution {run_id} still goes on and was not asked to stop: many are being stopped and deleted at the "
+            "moment; try again in some seconds, or stop it first"
+        )
+        self.run_id = run_id
 
 
 def stop(installation: Installation, principal: Principal, run_id: int) -> RunSummary:
@@ -49,6 +66,8 @@ def delete(installation: Installation, principal: Principal, run_ids: Sequence[i
     Raises:
         RunNotFound: one does not exist for ``principal``; those before it are deleted.
         EngineUnreachable: one could not be stopped in time; it is left as it is.
+        TooManyDeletions: one still goes on, and as many deletions as may be wait for theirs; it and those behind it
+            are left as they are.
     """
     for run_id in run_ids:
         _delete_one(installation, principal, run_id)
@@ -59,9 +78,10 @@ def _delete_one(installation: Installation, principal: Principal, run_id: int) -
     with installation.database.reading() as session:
         run = runs.get(session, run_id, principal.groups)
     if not run.state.is_terminal:
-        with contextlib.suppress(RunEnded):  # it ended between our look and our asking
-            stop(installation, principal, run_id)
-        _await_end(installation, principal, run)
+        with _room(run_id):
+            with contextlib.suppress(RunEnded):  # it ended between our look and our asking
+                stop(installation, principal, run_id)
+            _await_end(installation, principal, run)
 
     def write(session: Session) -> None:
         found = runs.get(session, run_id, principal.groups)
@@ -71,6 +91,21 @@ def _delete_one(installation: Installation, principal: Principal, run_id: int) -
         audit.record(session, principal, Deed.DELETE, run_id, group=found.group, now=now)
 
     installation.database.write(write)
+
+
+@contextlib.contextmanager
+def _room(run_id: int) -> Iterator[None]:
+    """Room to wait for a run.
+
+    Raises:
+        TooManyDeletions: there is none.
+    """
+    if not _ROOM.acquire(blocking=False):
+        raise TooManyDeletions(run_id)
+    try:
+        yield
+    finally:
+        _ROOM.release()
 
 
 def _await_end(installation: Installation, principal: Principal, run: RunSummary) -> None:

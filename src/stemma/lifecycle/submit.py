@@ -16,7 +16,7 @@ from stemma.database.queries.runs import NewRun
 from stemma.errors import EngineUnsuitable, InvalidInputs
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
-from stemma.lifecycle.fetch import fetch_inputs, placeholder
+from stemma.lifecycle.fetch import fetch_inputs, keep_literals, placeholder
 from stemma.lifecycle.inputs import InputFiles
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.validate import Upload, parse_inputs
@@ -50,6 +50,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         PlaceholderNotFound, FileNotFound: a file of this service is named that does not exist for ``principal``,
             or an address elsewhere where nothing is.
         AddressRefused, SourceUnusable, SourceUnavailable, TooManyFetches, TooLarge: a file elsewhere cannot be had.
+        TooLarge: too many files are named.
         UnknownEngine, EngineUnsuitable: the engine is not set up here, or cannot run this workflow.
     """
     engine = installation.engines.get(submission.engine or installation.engines.default)
@@ -67,6 +68,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
     if findings:
         raise InvalidInputs(findings)
     fetched = fetch_inputs(installation, values)
+    literals = keep_literals(installation, values)
 
     def write(session: Session) -> RunSummary:
         now = clock.now()
@@ -74,13 +76,13 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         bundle = {file.path: file.content for file in revision.files}
         files = InputFiles(
             session,
-            installation.store,
             groups=principal.groups,
             group=workflow.group,
             given=[port for port, value in (submission.inputs or {}).items() if value is not None],
             uploads=submission.uploads,
             bundle=bundle,
             fetched=fetched,
+            literals=literals,
         )
         new = NewRun(
             uuid=clock.new_uuid(),

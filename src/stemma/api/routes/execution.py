@@ -26,7 +26,7 @@ from stemma.api.dependencies import (
 from stemma.api.error_responses import ERROR_HEADER, error_answer, guarded
 from stemma.api.schemas.envelope import Envelope, Page
 from stemma.api.schemas.runs import DeletedShown, ExecutionRequest, RunDetails, RunShown, SubmittedShown, numbered
-from stemma.database.queries import recorded, runs
+from stemma.database.queries import recorded, runs, workflows
 from stemma.errors import AmbiguousSelection, EngineUnreachable, Finding, InvalidRequest, RunNotFound, TooLarge
 from stemma.lifecycle import stop as stopping
 from stemma.lifecycle.outputs import occurrences_in
@@ -44,6 +44,11 @@ _LAST_LOOK_SECONDS: Final = 0.25
 _WAITING: Final = threading.BoundedSemaphore(16)
 """Bounds the threads that wait: who finds no room is told ``queued`` at once, and other requests go on."""
 _PAGE: Final = 200
+MOST_FILES: Final = 1000
+"""How many files may come with one request."""
+_ENGINE_CHARACTERS: Final = 40
+_TOLD_CHARACTERS: Final = 40
+"""How much is told back of a name that we do not know."""
 
 _JSON_BODY: Final = {
     "requestBody": {
@@ -83,13 +88,15 @@ async def asked_in_json(request: Request) -> ExecutionRequest:
 
 
 def _finding(place: tuple[int | str, ...], message: str, rule: str) -> Finding:
-    named = ".".join(str(part) for part in ("body", *place))
+    named = ".".join(str(part)[:_TOLD_CHARACTERS] for part in ("body", *place))
     return Finding(f"{named}: {message}", f"request/{rule}")
 
 
 InJson = Annotated[ExecutionRequest, Depends(asked_in_json)]
-EngineQuery = Annotated[str | None, Query(description="Which engine runs it; here or as a form field.")]
-EngineForm = Annotated[str | None, Form(alias="engine")]
+EngineQuery = Annotated[
+    str | None, Query(max_length=_ENGINE_CHARACTERS, description="Which engine runs it; here or as a form field.")
+]
+EngineForm = Annotated[str | None, Form(alias="engine", max_length=_ENGINE_CHARACTERS)]
 RevisionQuery = Annotated[
     int | None, Query(ge=1, le=2**31 - 1, description="The newest without; here or as a form field.")
 ]
@@ -101,7 +108,7 @@ InputsText = Annotated[str | None, Form(description="The input object as JSON, i
 Files = Annotated[
     list[UploadFile],
     BeforeValidator(lambda sent: [one for one in sent if one != ""]),  # what forms send where no file was chosen
-    File(description="Files to run with, each under the name that the inputs call it by."),
+    File(description=f"Files to run with, each under the name that the inputs call it by; at most {MOST_FILES}."),
 ]
 
 
@@ -136,7 +143,7 @@ def show(caller: Reader, execution_id: ExecutionId) -> Response:
         found = runs.get_whole(session, execution_id, caller.principal.groups)
         steps = recorded.steps(session, execution_id)
         named = [*occurrences_in(found.inputs), *occurrences_in(found.outputs or {})]
-        numbers = recorded.numbers_of(session, [file.occurrence for file in named])
+        numbers = recorded.numbers_of(session, execution_id, [file.occurrence for file in named])
     run = found.summary
     details = RunDetails.of_run(run, steps, numbered(found.inputs, numbers), numbered(found.outputs, numbers))
     return answer(details, f"execution {execution_id} is {run.state.value}")
@@ -168,10 +175,14 @@ def execute(
     Waits at most ten seconds for the worker's first word: what the engine calls the run, or that it refused.
     """
     installation = caller.installation
+    given = _inputs(caller, in_json, input_file, inputs)
+    if files:  # what is sent to an entry that is not there is not kept
+        with installation.database.reading() as session:
+            workflows.get(session, registry_id, caller.principal.groups)
     submission = Submission(
         workflow_id=registry_id,
         revision=revision or revision_form or in_json.revision,
-        inputs=_inputs(caller, in_json, input_file, inputs),
+        inputs=given,
         uploads=uploads.keep(installation, files),
         engine=engine or engine_form or in_json.engine,
     )

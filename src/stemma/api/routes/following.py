@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Header, Query
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from stemma import clock
 from stemma.api.answers import answer
@@ -22,6 +22,7 @@ from stemma.api.error_responses import guarded
 from stemma.api.logs import LogFollower, is_called, tails
 from stemma.api.schemas.envelope import Envelope
 from stemma.api.schemas.runs import EventShown, LogsShown
+from stemma.api.streams import CountedStream
 from stemma.database.queries import events, queue, recorded, runs, workflows
 from stemma.errors import RunNotFound, StepNotFound, Unavailable
 from stemma.records import RunEvent, RunSummary, StepDefinition, StepRecord, WorkflowStructure
@@ -47,7 +48,7 @@ _LIVE: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 @router.get(
     "/{execution_id:number}/events",
     response_class=Response,
-    responses=guarded(404)
+    responses=guarded(404, 429)
     | {200: {"description": "server-sent events", "content": {"text/event-stream": {"example": _EVENT}}}},
 )
 def follow_events(
@@ -64,7 +65,7 @@ def follow_events(
         runs.get(session, execution_id, caller.principal.groups)
     after = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else 0  # noqa: PLR2004 - digits that every database can compare
     feed = EventFeed(caller, execution_id, after)
-    return StreamingResponse(feed.sent(), media_type="text/event-stream", headers=_LIVE)
+    return _stream(caller, feed.sent(), "text/event-stream")
 
 
 @dataclass(slots=True)
@@ -122,7 +123,7 @@ def _event(event: RunEvent) -> bytes:
 @router.get(
     "/{execution_id:number}/logs",
     response_model=Envelope[LogsShown],
-    responses=guarded(404) | {200: {"description": "the logs; text with `follow`", "content": {"text/plain": {}}}},
+    responses=guarded(404, 429) | {200: {"description": "the logs; text with `follow`", "content": {"text/plain": {}}}},
 )
 def logs(
     caller: Reader,
@@ -148,11 +149,12 @@ def logs(
         wanted=step,
         has_prefixes=len(found.steps) != 1 if found.run.state.is_terminal else _has_several(found.structure, step),
     )
-    return StreamingResponse(
-        _followed(follower, caller.service.looking, caller.principal.expires_at),
-        media_type="text/plain; charset=utf-8",
-        headers=_LIVE,
-    )
+    pieces = _followed(follower, caller.service.looking, caller.principal.expires_at)
+    return _stream(caller, pieces, "text/plain; charset=utf-8")
+
+
+def _stream(caller: Caller, pieces: AsyncIterator[bytes], media_type: str) -> Response:
+    return CountedStream(pieces, caller.service.streams, caller.principal.subject, media_type=media_type, headers=_LIVE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from stemma.api.schemas.envelope import Answer, Shown
-from stemma.lifecycle.outputs import OCCURRENCE
+from stemma.lifecycle.outputs import OCCURRENCE, occurrence_of
 from stemma.records import Json, RunEvent, RunSummary, StepKind, StepRecord
 from stemma.states import RunState, StepState
 
@@ -24,7 +24,7 @@ class ExecutionRequest(BaseModel):
     inputs: dict[str, Any] | None = Field(
         default=None, description="The input object; without it, that of the entry.", examples=[{"year": 2014}]
     )
-    engine: str | None = Field(default=None, description="Which engine runs it.", examples=["cwltool"])
+    engine: str | None = Field(default=None, max_length=40, description="Which engine runs it.", examples=["cwltool"])
     revision: int | None = Field(default=None, ge=1, le=2**31 - 1, description="The newest without.", examples=[1])
     nowait: bool = Field(default=False, description="Answer at once, without the engine's ids.")
 
@@ -202,8 +202,9 @@ def numbered(value: Json, numbers: Mapping[UUID, int]) -> Json:
     if not isinstance(value, dict):
         return value
     shown = {key: numbered(element, numbers) for key, element in value.items() if key != OCCURRENCE}
-    if OCCURRENCE in value:
-        shown["id"] = numbers.get(UUID(value[OCCURRENCE]))
+    uuid = occurrence_of(value)
+    if uuid is not None:
+        shown["id"] = numbers.get(uuid)
     return shown
 
 

@@ -43,7 +43,10 @@ _STEPS_OF_RUN = select(_STEP).where(_STEP.c.run_id == bindparam("run_id")).order
 _STEPS = Prepared(_STEPS_OF_RUN)
 _STEPS_OF_ATTEMPT = Prepared(_STEPS_OF_RUN.where(_STEP.c.attempt == bindparam("attempt")))
 _NUMBERS = Prepared(
-    select(_OCCURRENCE.c.uuid, _OCCURRENCE.c.id).where(_OCCURRENCE.c.uuid.in_(bindparam("uuids", expanding=True))),
+    select(_OCCURRENCE.c.uuid, _OCCURRENCE.c.id).where(
+        _OCCURRENCE.c.run_id == bindparam("run_id"),
+        _OCCURRENCE.c.uuid.in_(bindparam("uuids", expanding=True)),
+    ),
 )
 
 
@@ -142,12 +145,12 @@ def occurrences(session: Session, run_id: int) -> tuple[Occurrence, ...]:
     return tuple(_occurrence(row) for row in session.execute(query))
 
 
-def numbers_of(session: Session, uuids: Sequence[UUID]) -> dict[UUID, int]:
-    """The numbers of occurrences in this service, by which files are asked for."""
+def numbers_of(session: Session, run_id: int, uuids: Sequence[UUID]) -> dict[UUID, int]:
+    """The numbers of a run's occurrences in this service, by which files are asked for."""
     found: dict[UUID, int] = {}
     for start in range(0, len(uuids), _NAMED_AT_A_TIME):
         part = uuids[start : start + _NAMED_AT_A_TIME]
-        found |= {row.uuid: row.id for row in _NUMBERS.rows(session, uuids=list(part))}
+        found |= {row.uuid: row.id for row in _NUMBERS.rows(session, run_id=run_id, uuids=list(part))}
     return found
 
 

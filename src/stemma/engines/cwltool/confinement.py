@@ -28,11 +28,14 @@ LITERAL = "_:"
 class OutsideTheRun(WorkflowException):  # type: ignore[misc,unused-ignore]  # the library's class, so that a step fails by it
     """A file was asked for that the run has no business with."""
 
-    def __init__(self, location: str) -> None:
+    def __init__(self, location: str, *, is_link: bool = False) -> None:
+        place = f"{without_folders(location)} {'leads to a place which lies' if is_link else 'lies'}"
         super().__init__(
-            f"{location} lies outside the run: a step can read its inputs, the files of the document and what "
+            f"{place} outside the run: a step can read its inputs, the files of the document and what "
             "earlier steps made, nothing else"
         )
+        self.location = location
+        """All of it, as asked for: not for the people whose run it is, it may tell how this machine is laid out."""
 
 
 class Confinement:
@@ -62,7 +65,7 @@ class Confinement:
         real = os.path.realpath(path)
         if real in self._stored or f"{real}/".startswith(self._roots):
             return real
-        raise OutsideTheRun(path if real == path else f"{path} leads to {real}, which")
+        raise OutsideTheRun(location, is_link=real != os.path.normpath(path))
 
 
 def local_path(location: str) -> str | None:
@@ -71,6 +74,12 @@ def local_path(location: str) -> str | None:
         return location
     parts = urllib.parse.urlsplit(location)
     return url2pathname(parts.path) if parts.scheme == "file" else None
+
+
+def without_folders(location: str) -> str:
+    """``location`` as it may be told: what is on a disk by its name alone."""
+    path = local_path(location)
+    return location if path is None else os.path.basename(path.rstrip("/")) or "/"  # noqa: PTH119 - a location is no path
 
 
 def _has_no_links(path: str, root_length: int) -> bool:
@@ -185,7 +194,9 @@ class BundleFetcher(DefaultFetcher):
         if isinstance(self.cache.get(url), str):
             return super().fetch_text(url, content_types)
         if not self._is_inside(url):
-            raise ValidationException(f"{url} is not a file of the registered document; nothing else is read")
+            raise ValidationException(
+                f"{without_folders(url)} is not a file of the registered document; nothing else is read"
+            )
         return with_pairs_joined(super().fetch_text(url, content_types))
 
     def check_exists(self, url: str) -> bool:

@@ -24,6 +24,7 @@ from stemma.engines.protocol import Fact
 from stemma.records import Content, FileKind, Json
 
 _PLAIN_FIELDS = ("class", "basename", "format")
+"""Texts all: what else a tool writes there, an object that claims to be a file at worst, is left out."""
 
 
 class StagedInputs:
@@ -132,7 +133,7 @@ class FinalOutputs:
             facts: list[Fact] = []
             known = brought_file(self._recorder, facts, value, port, position, None)
             self._recorder.write(*facts)
-        plain = {name: value[name] for name in _PLAIN_FIELDS if name in value}
+        plain = {name: value[name] for name in _PLAIN_FIELDS if isinstance(value.get(name), str)}
         if value["class"] == "Directory":
             return self._of_directory(plain, known, value.get("listing") or [], port, position)
         plain |= self._bytes(known, value)
