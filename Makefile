@@ -42,11 +42,11 @@ setup: $(VENV)/.installed ## Install Stemma into .venv
 
 .PHONY: demo
 demo: $(VENV)/.installed ## Run a real workflow end to end and draw its provenance
-	@$(BIN)/stemma demo
+	@STEMMA_ENV_FILE=/dev/null $(BIN)/stemma demo
 
 .PHONY: serve
 serve: $(VENV)/.installed ## Start the service on http://localhost:8000
-	@$(BIN)/stemma serve
+	@STEMMA_ENV_FILE=/dev/null $(BIN)/stemma serve
 
 .PHONY: up
 up: ## Start the full stack in containers: MySQL, Keycloak, API, worker

@@ -21,6 +21,11 @@ GIB = 1024 * MIB
 _HOSTS = r"^(\s*(\*\.)?[A-Za-z0-9_.-]+(:[0-9]{1,5})?\s*(,|$))*$"
 
 
+_ENV_FILE = os.environ.get("STEMMA_ENV_FILE", ".env")  # noqa: TID251 - the one setting that says where settings are
+"""``.env`` in the folder that a process starts in, unless another file is named; ``/dev/null`` for none. `make demo`
+and `make serve` take none: they show the embedded installation, also where ``.env`` sets up the full stack."""
+
+
 def _default_home() -> Path:
     return Path.home() / ".local" / "share" / "stemma"
 
@@ -35,7 +40,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="STEMMA_",
-        env_file=".env",
+        env_file=_ENV_FILE,
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",

@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel import Session
 
-from stemma.errors import DatabaseUnavailable
+from stemma.errors import DatabaseUnavailable, StemmaError
 
 T = TypeVar("T")
 
@@ -146,6 +146,19 @@ class Database:
         self.engine.dispose()
 
 
+class DriverMissing(StemmaError):
+    """The package that speaks with this kind of database is not installed."""
+
+    code, exit_code = "driver-missing", 78
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"the database {url} needs a driver ({reason}): pip install mysqlclient, or leave MYSQL_SERVER and "
+            "STEMMA_DATABASE_URL (in the environment or in .env) unset for SQLite",
+        )
+        self.url, self.reason = url, reason
+
+
 class _Gate:
     """Lets so many threads read at a time, and one that is inside already in again.
 
@@ -231,6 +244,10 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 def _mysql_engine(url: URL, timeout_seconds: int | None) -> Engine:
+    try:
+        url.get_dialect().import_dbapi()
+    except ModuleNotFoundError as error:
+        raise DriverMissing(url.render_as_string(hide_password=True), str(error)) from error
     patience = {} if timeout_seconds is None else {"read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
     engine = create_engine(
         url.update_query_dict({"charset": "utf8mb4"}),
