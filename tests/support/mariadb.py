@@ -1,6 +1,7 @@
 """A MariaDB server of a test's own, which may be stopped and started again."""
 
 import getpass
+import importlib.util
 import os
 import shutil
 import signal
@@ -88,11 +89,11 @@ class MariaDb:
 
 @contextmanager
 def mariadb(folder: Path) -> Iterator[MariaDb]:
-    """A running server; the test is skipped where MariaDB is not installed, and fails for that in CI."""
-    if shutil.which("mariadbd") is None:
+    """A running server; the test is skipped where MariaDB or its driver is missing, and fails for that in CI."""
+    if shutil.which("mariadbd") is None or importlib.util.find_spec("MySQLdb") is None:
         if os.environ.get("CI"):  # noqa: TID251 - in CI nothing may be skipped
-            pytest.fail("MariaDB is not installed: in CI this test must run")
-        pytest.skip("MariaDB is not installed")
+            pytest.fail("MariaDB or mysqlclient is not installed: in CI this test must run")
+        pytest.skip("MariaDB or mysqlclient is not installed")
     folder.mkdir()
     if os.getuid() == 0:
         shutil.chown(folder, "mysql")
