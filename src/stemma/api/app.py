@@ -10,11 +10,11 @@ from starlette.formparsers import MultiPartParser
 import stemma
 from stemma.api import error_responses
 from stemma.api.contract import tidied
-from stemma.api.dependencies import Service
 from stemma.api.identity import SCHEME, Identity
 from stemma.api.metrics import Metrics
 from stemma.api.middleware import BodyLimit, Guard, KnownHosts, Large
 from stemma.api.routes import documentation, execution, following, login, provenance, registry, results, service
+from stemma.api.service import Service
 from stemma.auth.policy import Action
 from stemma.lifecycle.installation import Installation
 from stemma.settings import MIB, Settings

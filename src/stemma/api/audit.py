@@ -10,7 +10,7 @@ import logging
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qs
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import Scope
 
 from stemma import clock
+from stemma.api.service import Service
 from stemma.auth.policy import Action
 from stemma.auth.principal import Principal
 from stemma.database.connection import Database
@@ -26,9 +27,6 @@ from stemma.database.queries import audit
 from stemma.database.queries.audit import AuditEntry
 from stemma.errors import DatabaseUnavailable
 from stemma.lifecycle.audit import RUN, WORKFLOW, Deed
-
-if TYPE_CHECKING:
-    from stemma.api.dependencies import Service
 
 logger = logging.getLogger(__name__)
 

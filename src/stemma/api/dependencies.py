@@ -2,18 +2,18 @@
 
 import base64
 import binascii
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Final
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from fastapi import Depends, Path, Query, Request
 from fastapi.openapi.models import OAuthFlows
 from fastapi.security import OAuth2
 from starlette.convertors import Convertor, register_url_convertor
 
 from stemma.api import audit
-from stemma.api.identity import SCHEME, Identity
-from stemma.api.streams import OpenStreams
+from stemma.api.identity import SCHEME
+from stemma.api.service import Service
 from stemma.auth.policy import Action, require
 from stemma.auth.principal import Principal
 from stemma.errors import Finding, Forbidden, InvalidRequest, NotAuthenticated
@@ -22,7 +22,6 @@ from stemma.lifecycle.installation import Installation
 _LARGEST_NUMBER: Final = 10**18 - 1
 """Below what every database keeps as a number."""
 _CURSOR: Final = "v1:"
-_AUDITING_THREADS: Final = 4
 
 
 class NumberConvertor(Convertor[int]):
@@ -40,22 +39,6 @@ class NumberConvertor(Convertor[int]):
 
 
 register_url_convertor("number", NumberConvertor())
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What requests work with."""
-
-    installation: Installation
-    identity: Identity
-    verifying: CapacityLimiter
-    """Threads that look at tokens not seen before; bounded, so that garbage does not take those of the routes."""
-    looking: CapacityLimiter
-    """Threads in which open streams look for news; bounded for the same reason."""
-    auditing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_AUDITING_THREADS))
-    """Threads that write down refusals; bounded for the same reason."""
-    streams: OpenStreams = field(default_factory=OpenStreams)
-    """Who has how many streams open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stemma.api import audit
-from stemma.api.dependencies import Service, principal_of
+from stemma.api.dependencies import principal_of
 from stemma.api.error_responses import error_answer, incident, noted_refusal
 from stemma.api.metrics import Metrics
+from stemma.api.service import Service
 from stemma.auth.exposure import is_loopback
 from stemma.auth.policy import Action, require
 from stemma.errors import StemmaError, TooLarge

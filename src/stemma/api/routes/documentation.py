@@ -9,7 +9,8 @@ from fastapi.openapi.docs import get_swagger_ui_html, get_swagger_ui_oauth2_redi
 from fastapi.responses import FileResponse, Response
 from starlette.exceptions import HTTPException
 
-from stemma.api.dependencies import Service, open_to_all
+from stemma.api.dependencies import open_to_all
+from stemma.api.service import Service
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(open_to_all)])
 

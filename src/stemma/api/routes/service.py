@@ -5,11 +5,12 @@ from fastapi.responses import Response
 
 import stemma
 from stemma.api.answers import answer
-from stemma.api.dependencies import Reader, Service, open_to_all
+from stemma.api.dependencies import Reader, open_to_all
 from stemma.api.error_responses import documented, error_answer, guarded
 from stemma.api.metrics import CONTENT_TYPE, Metrics
 from stemma.api.schemas.envelope import Envelope
 from stemma.api.schemas.service import Health, LoginWays, Readiness, WhoAmI
+from stemma.api.service import Service
 from stemma.errors import DatabaseUnavailable, Unavailable
 
 router = APIRouter(tags=["service"])

@@ -1,0 +1,28 @@
+"""What all requests of a process share."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from anyio import CapacityLimiter
+
+from stemma.api.identity import Identity
+from stemma.api.streams import OpenStreams
+from stemma.lifecycle.installation import Installation
+
+_AUDITING_THREADS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What requests work with."""
+
+    installation: Installation
+    identity: Identity
+    verifying: CapacityLimiter
+    """Threads that look at tokens not seen before; bounded, so that garbage does not take those of the routes."""
+    looking: CapacityLimiter
+    """Threads in which open streams look for news; bounded for the same reason."""
+    auditing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_AUDITING_THREADS))
+    """Threads that write down refusals; bounded for the same reason."""
+    streams: OpenStreams = field(default_factory=OpenStreams)
+    """Who has how many streams open."""
