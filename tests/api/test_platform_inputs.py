@@ -42,7 +42,7 @@ def reaching(served: Served, servers: Elsewhere) -> Iterator[Served]:
         update={"outgoing_ca_file": servers.ca_file, "max_upload_bytes": 100_000, "max_catalogue_bytes": 2_000}
     )
     outgoing = Outgoing(settings, resolve=servers.resolve, dial=servers)
-    with served_installation(replace(served.installation, settings=settings, outgoing=outgoing)) as service:
+    with served_installation(replace(served.installation, settings=settings, outgoing=lambda: outgoing)) as service:
         yield service
 
 

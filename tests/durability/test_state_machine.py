@@ -89,7 +89,7 @@ class Lives(RuleBasedStateMachine):
             store=store,
             validator=Validator(1, 1),
             engines=EngineRegistry({"cwltool": lambda: self.engine}, default="cwltool"),
-            outgoing=Outgoing(configured),
+            outgoing=lambda: Outgoing(configured),
             home_id="home",
         )
         self.now = clock.now()

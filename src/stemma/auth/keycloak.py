@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-import httpx
-
 from stemma.errors import Unavailable
 from stemma.settings import Settings
 
@@ -41,6 +39,8 @@ class KeycloakRealm:
         Raises:
             IdentityUnavailable: Keycloak does not answer, or not with keys.
         """
+        import httpx  # noqa: PLC0415 - an installation with the local issuer never asks
+
         url = f"{self._realm_url}{_PROTOCOL}/certs"
         try:
             with httpx.stream("GET", url, timeout=_TIMEOUT_SECONDS) as answer:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from stemma.cwl.filereferences import SourceKind, file_references
 from stemma.errors import PlaceholderNotFound, SourceNotFound, TooLarge
 from stemma.lifecycle.installation import Installation
 from stemma.records import Content, Json
-from stemma.storages.outgoing import Errand
 from stemma.storages.platform import OwnFile, Platform
+
+if TYPE_CHECKING:
+    from stemma.storages.outgoing import Errand
 
 MAX_ADDRESSES: Final = 100
 """How many different ones the inputs of one run may name: nobody is to set us on a server."""
@@ -42,7 +44,7 @@ def fetch_inputs(installation: Installation, inputs: Mapping[str, Json]) -> dict
         return {}
     if len(ports) > MAX_ADDRESSES:
         raise TooLarge("what the inputs name elsewhere", MAX_ADDRESSES, "addresses")
-    with installation.outgoing.errand() as errand:
+    with installation.outgoing().errand() as errand:
         return {url: _fetched(installation, errand, url, port) for url, port in ports.items()}
 
 
@@ -62,7 +64,7 @@ def placeholder(url: str) -> str:
     return f"{{{{{url}}}}}"
 
 
-def _fetched(installation: Installation, errand: Errand, url: str, port: str) -> Fetched:
+def _fetched(installation: Installation, errand: "Errand", url: str, port: str) -> Fetched:
     settings = installation.settings
     platform = Platform(settings.public_url, settings.max_upload_bytes, settings.max_catalogue_bytes)
     what = f"the input {port!r}"

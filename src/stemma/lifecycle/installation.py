@@ -1,7 +1,11 @@
 """What every station needs of the machine it works on, made once from the settings."""
 
+import functools
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stemma import clock
 from stemma.cwl.helper import Validator
@@ -10,8 +14,10 @@ from stemma.database.preparation import prepare
 from stemma.engines.cwltool.engine import CwltoolEngine
 from stemma.engines.registry import EngineRegistry
 from stemma.settings import Settings
-from stemma.storages.outgoing import Outgoing
 from stemma.store.content import ContentStore
+
+if TYPE_CHECKING:
+    from stemma.storages.outgoing import Outgoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,8 @@ class Installation:
     store: ContentStore
     validator: Validator
     engines: EngineRegistry
-    outgoing: Outgoing
+    outgoing: Callable[[], "Outgoing"]
+    """The way out, made when the first URL is asked for: a start need not load what speaks HTTP."""
     home_id: str
     """Identifies the data folder among others that share the database."""
 
@@ -55,6 +62,18 @@ def open_installation(settings: Settings) -> Installation:
             eval_timeout_seconds=settings.eval_timeout_seconds,
         )
 
+    making = threading.Lock()
+
+    @functools.cache
+    def outgoing_once() -> "Outgoing":
+        from stemma.storages.outgoing import Outgoing  # noqa: PLC0415 - see Installation.outgoing
+
+        return Outgoing(settings)
+
+    def outgoing() -> "Outgoing":
+        with making:  # two would let twice as many out
+            return outgoing_once()
+
     return Installation(
         settings=settings,
         database=database,
@@ -65,7 +84,7 @@ def open_installation(settings: Settings) -> Installation:
             document_bytes=settings.max_document_bytes,
         ),
         engines=EngineRegistry({"cwltool": cwltool}, default="cwltool"),
-        outgoing=Outgoing(settings),
+        outgoing=outgoing,
         home_id=_home_id(settings.home),
     )
 

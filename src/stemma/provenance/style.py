@@ -18,7 +18,6 @@ QUIET: Final = "#5b6570"
 DPI: Final = 120
 
 AGENT_FILL: Final = "#fed9a0"
-NOTE_FILL: Final = "#eef1f4"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 import orjson
@@ -18,7 +18,9 @@ import orjson
 from stemma import clock
 from stemma.errors import AddressRefused, SourceUnusable
 from stemma.records import Json
-from stemma.storages.outgoing import Answer, Errand
+
+if TYPE_CHECKING:
+    from stemma.storages.outgoing import Answer, Errand
 
 _FILES: Final = "/workflow_execution/files/"
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
@@ -70,7 +72,7 @@ class OwnFile:
 class RemoteFile:
     """A file elsewhere, on its way to us."""
 
-    def __init__(self, source: Source, basename: str, head: bytes, answer: Answer) -> None:
+    def __init__(self, source: Source, basename: str, head: bytes, answer: "Answer") -> None:
         self.source = source
         self.basename = basename
         self._head = head
@@ -95,7 +97,7 @@ class Platform:
     max_catalogue_bytes: int
 
     @contextmanager
-    def found(self, errand: Errand, url: str, what: str) -> Iterator[OwnFile | RemoteFile]:
+    def found(self, errand: "Errand", url: str, what: str) -> Iterator[OwnFile | RemoteFile]:
         """What ``url`` leads to.
 
         Raises:
@@ -143,7 +145,7 @@ class Platform:
             raise SourceUnusable(what, f"of this service's own addresses only files can be taken: …{_FILES}NUMBER")
         return int(number)
 
-    def _named_by(self, answer: Answer) -> tuple[str | None, bytes]:
+    def _named_by(self, answer: "Answer") -> tuple[str | None, bytes]:
         """The address that an entry of a catalogue names, and what was read of the answer to find out."""
         kind = (answer.header("content-type") or "").partition(";")[0].strip()
         if not _JSON.fullmatch(kind):
@@ -182,7 +184,7 @@ def _joined(base: str, named: str, what: str) -> str:
         raise AddressRefused(what) from error
 
 
-def _remote(answer: Answer, url: str, catalogue: str | None, head: bytes) -> RemoteFile:
+def _remote(answer: "Answer", url: str, catalogue: str | None, head: bytes) -> RemoteFile:
     source = Source(
         url=url,
         fetched_at=clock.now(),
@@ -194,12 +196,12 @@ def _remote(answer: Answer, url: str, catalogue: str | None, head: bytes) -> Rem
     return RemoteFile(source, _basename(answer, url), head, answer)
 
 
-def _told(answer: Answer, name: str) -> str | None:
+def _told(answer: "Answer", name: str) -> str | None:
     value = (answer.header(name) or "")[:_MAX_HEADER_CHARACTERS]
     return value if value.isprintable() and value else None
 
 
-def _basename(answer: Answer, url: str) -> str:
+def _basename(answer: "Answer", url: str) -> str:
     """What the server calls the file, else the last part of its address."""
     message = Message()
     message["Content-Disposition"] = (answer.header("content-disposition") or "")[:_MAX_HEADER_CHARACTERS]

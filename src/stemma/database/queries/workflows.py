@@ -241,7 +241,7 @@ def revision_row(session: Session, workflow_id: int, number: int) -> RevisionRow
 
 def revisions(session: Session, workflow_id: int) -> list[RevisionSummary]:
     """The history of an entry, newest first."""
-    spec, inputs = ContentRow.__table__.alias(), ContentRow.__table__.alias()  # type: ignore[attr-defined]
+    spec, inputs = _CONTENT.alias(), _CONTENT.alias()
     query = (
         select(RevisionRow, PersonRow, spec.c.size_bytes, inputs.c.size_bytes)
         .join(PersonRow, col(PersonRow.subject) == col(RevisionRow.created_by))
