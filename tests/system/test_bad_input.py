@@ -314,9 +314,10 @@ def test_run_when_its_folder_is_removed_then_it_is_attempted_anew_and_nothing_of
     wait_until(lambda: sleepers(number))
     first = sleepers(number)
     shutil.rmtree(service.home / "runs" / service.until(client, run, "running")["reana_id"])
-    wait_until(lambda: len(sleepers(number)) == 1 and sleepers(number) != first)
+    wait_until(lambda: len(found := sleepers(number)) == 1 and found != first)
     client.post(f"/workflow_execution/{run}/stop")
-    assert service.until(client, run)["status"] == "stopped"
+    ended = service.until(client, run)
+    assert ended["status"] == "stopped", ended
     wait_until(lambda: sleepers(number) == [], 5)
 
 

@@ -140,9 +140,15 @@ class CwltoolEngine:
         """End the job and everything that it started.
 
         Raises:
-            EngineUnreachable: its process is one of another machine.
+            EngineUnreachable: its process is one of another machine, or somebody is removing its folder.
         """
         folder = self._folder(reference)
+        try:
+            self._stop(folder)
+        except FileNotFoundError as error:
+            raise EngineUnreachable(self.name, "the folder of the run is being removed") from error
+
+    def _stop(self, folder: AttemptFolder) -> None:
         if not folder.path.exists():  # somebody removed it, perhaps under a job that went on
             leftovers.kill_all(folder)
             return

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,11 +25,13 @@ from typing import Self
 
 import orjson
 
-from stemma.errors import InvalidRequest
+from stemma.errors import EngineUnreachable, InvalidRequest
 from stemma.records import BundleFile, Json
 
 _SPENT = ("bundle", "inputs", "tmp", "out")
 _PARTS = ("bundle", "inputs", "tmp", "out", "logs", "containers")
+_REMOVE_TRIES = 5
+_REMOVE_PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,18 +124,21 @@ class AttemptFolder:
         return [container for container in ids if container]
 
     def release(self) -> None:
-        """Remove all but what tells of the attempt: the order, the journal and the logs."""
+        """Remove all but what tells of the attempt: the order, the journal and the logs.
+
+        Raises:
+            EngineUnreachable: something of it cannot be removed now.
+        """
         for part in _SPENT:
-            folder = self.path / part
-            if folder.exists():
-                _make_writable(folder)
-                shutil.rmtree(folder)
+            _remove(self.path / part)
 
     def delete(self) -> None:
-        """Remove it, and the folder of the run when nothing else is in it."""
-        if self.path.exists():
-            _make_writable(self.path)
-            shutil.rmtree(self.path)
+        """Remove it, and the folder of the run when nothing else is in it.
+
+        Raises:
+            EngineUnreachable: something of it cannot be removed now.
+        """
+        _remove(self.path)
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
 
@@ -191,6 +197,27 @@ def _place(source: Path, target: Path) -> None:
         aside.chmod(0o444)
     aside.replace(target)
     aside.unlink(missing_ok=True)  # renaming one link of a file onto another leaves both
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, also while others remove from it or a process that is about to end still writes there.
+
+    Raises:
+        EngineUnreachable: it cannot be removed now.
+    """
+    for tries_left in reversed(range(_REMOVE_TRIES)):
+        try:
+            _make_writable(folder)
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            if not folder.exists():
+                return
+        except OSError as error:
+            if tries_left == 0:
+                raise EngineUnreachable(
+                    "cwltool", f"a folder of the run cannot be removed: {error.strerror}"
+                ) from error
+            time.sleep(_REMOVE_PAUSE_SECONDS)
 
 
 def _make_writable(folder: Path) -> None:
