@@ -62,6 +62,7 @@ class IdleEngine:
     """Its jobs are over as soon as they are begun. Each start is a line in a file that all workers share."""
 
     name = ENGINE
+    is_remote = False
 
     def __init__(self, starts: Path) -> None:
         self._starts = os.open(starts, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -69,6 +70,10 @@ class IdleEngine:
     def describe(self) -> EngineDescription:
         """Nothing special."""
         return EngineDescription(self.name, "1")
+
+    def probe(self) -> str:
+        """It is here."""
+        return "1"
 
     def check(self, revision: RevisionRecord, containers: str) -> list[Finding]:  # noqa: ARG002
         """Runs anything."""

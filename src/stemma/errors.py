@@ -36,6 +36,7 @@
         StorageFull
         SourceUnavailable           a server elsewhere does not answer
         TooManyFetches              as many files as may be are being fetched
+      EngineRefused           503   the engine will not do it, however often it is asked
       DrawingFailed           500
       ContentDamaged          500   stored bytes do not have their digest
       ContentMissing          500   stored bytes are gone
@@ -380,6 +381,16 @@ class EngineUnreachable(Unavailable):
 
     def __init__(self, engine: str, reason: str) -> None:
         super().__init__(f"engine {engine!r} cannot be reached: {reason}")
+        self.engine, self.reason = engine, reason
+
+
+class EngineRefused(StemmaError):
+    """The engine will not do it, however often it is asked: the credential is wrong, a quota is used up."""
+
+    code, status = "engine-refused", HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, engine: str, reason: str) -> None:
+        super().__init__(f"engine {engine!r} refused: {reason}")
         self.engine, self.reason = engine, reason
 
 

@@ -43,6 +43,7 @@ class ScriptedEngine:
     """Jobs by reference, and a count of their real starts."""
 
     name: str = "cwltool"
+    is_remote: bool = False
     jobs: dict[str, ScriptedJob] = field(default_factory=dict)
     starts: list[str] = field(default_factory=list)
     unreachable_calls: int = 0
@@ -98,6 +99,11 @@ class ScriptedEngine:
     def describe(self) -> EngineDescription:
         """Nothing special."""
         return EngineDescription(self.name, "scripted")
+
+    def probe(self) -> str:
+        """It answers."""
+        self._reach()
+        return "scripted"
 
     def check(self, revision: RevisionRecord, containers: str) -> list[Finding]:
         """Runs anything."""

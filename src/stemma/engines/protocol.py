@@ -1,4 +1,4 @@
-"""What an engine is to Stemma: six calls, and the facts that it reports.
+"""What an engine is to Stemma: a few calls, and the facts that it reports.
 
 An engine is given a :class:`Job` and answers with a reference that is all it needs to find the job
 again, from any process, after any crash. It never touches the database: a worker asks for what is
@@ -6,7 +6,7 @@ new since a cursor, and writes it down together with the next cursor in one tran
 each fact is recorded once however often anybody dies.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -21,16 +21,37 @@ from stemma.records import FileKind, Json, RevisionRecord
 __all__ = [
     "Engine",
     "EngineDescription",
+    "EngineIdentity",
     "Fact",
     "FileSeen",
     "FileUsed",
     "Job",
     "JobState",
     "OutputFile",
+    "Owner",
     "Report",
     "StepEnded",
     "StepStarted",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose run it is: on an engine that asks who is there, its jobs run with this owner's credential."""
+
+    subject: str
+    """The ``sub`` of the person who submitted it."""
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineIdentity:
+    """What the engine itself calls a job, where it has names of its own."""
+
+    id: str
+    name: str | None = None
+    number: int | None = None
+    """Its number among the jobs of that name, where the engine counts them (REANA's ``run_number``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +71,8 @@ class Job:
     """``auto``, ``required`` or ``never``."""
     time_limit_seconds: float | None = None
     """For the whole attempt."""
+    owner: Owner | None = None
+    """None where nobody needs to be told from others: an engine in a test, say."""
 
 
 class JobState(StrEnum):
@@ -84,6 +107,8 @@ class Report:
     """The output object when finished. Each File or Directory carries ``stemma:occurrence``."""
     reason: str | None = None
     """Why it failed, stopped or was lost: a sentence for people."""
+    identity: EngineIdentity | None = None
+    """As soon as the engine has given one, and in every report from then on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +119,9 @@ class OutputFile:
     kind: FileKind
     path: Path | None
     """Where they lie when the engine is local: may be renamed away by the caller. None otherwise."""
+    chunks: Callable[[], Iterator[bytes]] | None = None
+    """Gives them piece by piece when the engine is elsewhere, from the start each time it is called. It raises
+    ``EngineUnreachable`` where to try again later helps, and ``EngineRefused`` where they are gone for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +136,23 @@ class EngineDescription:
 class Engine(Protocol):
     """Runs jobs. Every foreign failure leaves it as one of :mod:`stemma.errors`.
 
-    Any call may raise ``EngineUnreachable`` (try again later; nothing was lost).
+    Any call may raise ``EngineUnreachable`` (try again later; nothing was lost) or ``EngineRefused`` (trying again is
+    of no use: the credential is wrong, a quota is used up, the job is gone); ``EngineRefused`` ends the run with its
+    words. An engine whose users have credentials of their own has one method more,
+    ``acting_for(owner: Owner) -> Engine``: itself, with that owner's rights. One that needs helpers has ``start()``
+    and ``close()``.
     """
 
     name: str
+    is_remote: bool
+    """Whether its jobs run elsewhere: they cost no slot of the worker here, and what it keeps of a run has to be
+    removed there before the run is removed here."""
 
     def describe(self) -> EngineDescription:
-        """Its version and capabilities, without starting anything."""
+        """Its version and capabilities, without starting or asking anything."""
+
+    def probe(self) -> str:
+        """Ask now whether it answers: the version of what runs the jobs."""
 
     def check(self, revision: RevisionRecord, containers: str) -> list[Finding]:
         """Why it could not run ``revision`` faithfully; empty when it can. Said at submission."""

@@ -13,7 +13,7 @@ from stemma import clock
 from stemma.database.queries import attempts, facts, queue, workflows
 from stemma.database.tables import RunRow
 from stemma.engines.protocol import Engine, Job, JobState, Report
-from stemma.errors import ContentMissing, LeaseLost, StemmaError
+from stemma.errors import ContentMissing, LeaseLost, StemmaError, Unavailable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.outputs import occurrences_in, recorded_form, take_outputs
 from stemma.lifecycle.staging import staged_inputs
@@ -222,7 +222,7 @@ def _conclude(installation: Installation, engine: Engine, claim: Claim, row: Run
             take_outputs(installation, engine, claim.run_id, reference, report)
             outputs = recorded_form(report.outputs or {})
         except StemmaError as error:
-            if error.status.value == 503:  # noqa: PLR2004 - worth waiting for, so not the run's end
+            if isinstance(error, Unavailable):  # worth waiting for, so not the run's end
                 raise
             report = replace(report, state=JobState.FAILED, reason=f"its outputs could not be kept: {error}")
 

@@ -40,6 +40,7 @@ class CwltoolEngine:
     """
 
     name = "cwltool"
+    is_remote = False
 
     def __init__(
         self,
@@ -70,6 +71,10 @@ class CwltoolEngine:
             "container_engines": ["docker"] if shutil.which("docker") else [],
         }
         return EngineDescription(self.name, version("cwltool"), capabilities)
+
+    def probe(self) -> str:
+        """It is here: its version."""
+        return version("cwltool")
 
     def check(self, revision: RevisionRecord, containers: str) -> list[Finding]:
         """Why it could not run ``revision`` faithfully."""
