@@ -11,12 +11,10 @@ from uuid import UUID
 
 from cwltool.errors import WorkflowException
 
-from stemma import clock
 from stemma.engines.cwltool.confinement import LITERAL
 from stemma.engines.cwltool.known_files import (
     TAG,
     KnownFile,
-    content_of,
     content_of_text,
     is_file_object,
     place_of,
@@ -48,7 +46,7 @@ class GeneratedFiles:
         self._made: set[UUID] = set()
         self._inside: set[str] = set()
         """The folders that we are in, by real path."""
-        self._at = clock.now()
+        self._at = recorder.now()
 
     def of_value(self, value: Json, port: str, position: str = "") -> Json:
         """A copy of ``value`` in which every File and Directory names its new occurrence.
@@ -134,7 +132,7 @@ class GeneratedFiles:
             known = self._recorder.files.add(KnownFile.of(occurrence, path))
             self._members_on_disk(known, real, port, position)
             return known
-        content = origin.content if origin is not None and origin.content is not None else content_of_regular(path)
+        content = origin.content if origin is not None and origin.content is not None else self._content_of(path)
         occurrence = self._mint(_FILE, basename, port, position, parent=parent, content=content, origin=origin)
         return self._recorder.files.add(KnownFile.of(occurrence, path))
 
@@ -155,7 +153,7 @@ class GeneratedFiles:
         real = self._settled(place)
         if origin is not None and origin.content is not None and origin.place in (place, real):
             return place, origin.content
-        return place, content_of_regular(place)
+        return place, self._content_of(place)
 
     def _settled(self, path: str) -> str:
         """The real path of an output. A link that leaves the step's folder is replaced by what it leads to.
@@ -184,6 +182,16 @@ class GeneratedFiles:
             known = next((file for file in hops if file is not None), None)
         return None if known is not None and known.uuid in self._made else known
 
+    def _content_of(self, path: str) -> Content:
+        """The digest and size of an output.
+
+        Raises:
+            WorkflowException: it is a pipe, a socket or a device, whose bytes have no end.
+        """
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - once for every output of a run
+            raise WorkflowException(f"the output {path} is neither a file nor a folder")
+        return self._recorder.content_of(path)
+
     def _known(self, value: Mapping[str, Json]) -> KnownFile:
         known = self._recorder.files.tagged(value)
         assert known is not None  # noqa: S101 - it was made a moment ago
@@ -201,7 +209,7 @@ class GeneratedFiles:
         origin: KnownFile | None,
     ) -> Occurrence:
         occurrence = Occurrence(
-            uuid=clock.new_uuid(),
+            uuid=self._recorder.mint("made", str(self._step), port, position),
             kind=kind,
             basename=basename,
             port=port,
@@ -252,17 +260,6 @@ def _check_name(basename: object) -> None:
     if not isinstance(basename, str) or basename in _NO_NAMES or "/" in basename or "\0" in basename:
         raise WorkflowException(f"an output has the basename {ascii(basename)[:200]}, which is no name of a file")
     _whole(basename)
-
-
-def content_of_regular(path: str) -> Content:
-    """The digest and size of an output.
-
-    Raises:
-        WorkflowException: it is a pipe, a socket or a device, whose bytes have no end.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - once for every output of a run
-        raise WorkflowException(f"the output {path} is neither a file nor a folder")
-    return content_of(path)
 
 
 def file_url(path: str) -> str:

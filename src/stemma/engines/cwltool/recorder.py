@@ -3,15 +3,16 @@
 import re
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from uuid import UUID
 
 from stemma import clock
 from stemma.engines.cwltool.confinement import Confinement
 from stemma.engines.cwltool.folder import AttemptFolder
 from stemma.engines.cwltool.journal import Ending, Journal
-from stemma.engines.cwltool.known_files import KnownFiles
+from stemma.engines.cwltool.known_files import KnownFiles, content_of
 from stemma.engines.protocol import Fact, JobState, StepEnded
-from stemma.records import Json
+from stemma.records import Content, Json
 from stemma.states import StepState
 
 _MOST_CHARACTERS = 2000
@@ -33,6 +34,18 @@ class Recorder:
         self._open_steps: dict[UUID, str] = {}
         self._keys: dict[str, int] = {}
         self._is_ended = False
+
+    def now(self) -> datetime:
+        """When what is recorded now happens."""
+        return clock.now()
+
+    def mint(self, *_: str) -> UUID:
+        """An identity for what is told apart in this run by the given names."""
+        return clock.new_uuid()
+
+    def content_of(self, path: str) -> Content:
+        """The digest and size of the file at ``path``."""
+        return content_of(path)
 
     def write(self, *facts: Fact) -> None:
         """Write facts down."""
@@ -97,7 +110,7 @@ class Recorder:
             self._is_ended = True
         if meanwhile is not None:
             meanwhile()
-        at = clock.now()
+        at = self.now()
         why = "it was stopped" if state is JobState.STOPPED else "the run ended before it"
         stopped = [
             StepEnded(uuid, StepState.STOPPED, at, error=f"step {key!r} did not end: {why}")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from stemma import clock
 from stemma.engines.cwltool.confinement import LITERAL, local_path
 from stemma.engines.cwltool.containers import ResourceUse
 from stemma.engines.cwltool.known_files import literal_values
@@ -32,7 +31,7 @@ class StepExecution:
     recorder: Recorder
     place: Place
     kind: StepKind
-    uuid: UUID = field(default_factory=clock.new_uuid)
+    uuid: UUID = field(init=False)
     exit_code: int | None = None
     error: str | None = None
     """Why it failed, as soon as it is known."""
@@ -47,6 +46,7 @@ class StepExecution:
 
     def __post_init__(self) -> None:
         self._key = self.recorder.unique_key(self.place.key)
+        self.uuid = self.recorder.mint("step", self._key)
 
     def takes(self, ports: Mapping[str, Json]) -> None:
         """Note its inputs: they are written down when it begins."""
@@ -72,7 +72,7 @@ class StepExecution:
             key=self._key,
             path=self.place.path,
             kind=self.kind,
-            at=clock.now(),
+            at=self.recorder.now(),
             parent=self.place.parent,
             scatter_index=self.place.scatter_index,
             command=tuple(map(self.recorder.without_places, command)),
@@ -120,7 +120,7 @@ class StepExecution:
         return StepEnded(
             uuid=self.uuid,
             state=state,
-            at=clock.now(),
+            at=self.recorder.now(),
             exit_code=self.exit_code,
             cpu_seconds=self.use.cpu_seconds,
             memory_peak_bytes=self.use.memory_peak_bytes,

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
-from stemma import clock
 from stemma.engines.cwltool.confinement import LITERAL
 from stemma.engines.cwltool.known_files import (
     TAG,
     KnownFile,
-    content_of,
     content_of_text,
     file_objects,
     place_of,
@@ -68,7 +66,7 @@ def brought_file(  # noqa: PLR0917 - the place of a file has these parts
     """Know a file that no step made and nobody gave: a default, or text in the document."""
     kind = FileKind.DIRECTORY if value["class"] == "Directory" else FileKind.FILE
     content = _brought_content(recorder, value) if kind is FileKind.FILE else None
-    uuid = clock.new_uuid()
+    uuid = recorder.mint("brought", place_of(value) or "", port, position, content.sha256 if content else "")
     occurrence = Occurrence(
         uuid=uuid,
         kind=kind,
@@ -100,4 +98,4 @@ def _brought_content(recorder: Recorder, value: Mapping[str, Json]) -> Content:
     place = place_of(value)
     if place is None or place.startswith(LITERAL):
         return content_of_text(str(value.get("contents", "")))
-    return content_of(recorder.confinement.real_path(place))
+    return recorder.content_of(recorder.confinement.real_path(place))
