@@ -18,6 +18,7 @@ from stemma.engines.cwltool import journal_reader, leftovers
 from stemma.engines.cwltool.containers import all_steps, answering_engine, check_images, names_images
 from stemma.engines.cwltool.folder import AttemptFolder, RunLock, RunOrder
 from stemma.engines.cwltool.journal import Ending, Journal
+from stemma.engines.entry_points import EngineContext
 from stemma.engines.protocol import EngineDescription, Job, JobState, OutputFile, Report
 from stemma.errors import EngineUnreachable, Finding
 from stemma.forkserver import ForkServer, ForkServerGone
@@ -232,6 +233,16 @@ class CwltoolEngine:
             leftovers.wait_until(lambda: not RunLock.is_held(folder.lock_file), _STOP_SECONDS)
         leftovers.kill_all(folder)
         leftovers.wait_until(lambda: not RunLock.is_held(folder.lock_file), _STOP_SECONDS)
+
+
+def make(context: EngineContext) -> CwltoolEngine:
+    """The embedded engine of an installation. It is always there."""
+    return CwltoolEngine(
+        context.runs_folder,
+        context.store_path,
+        cores=context.settings.cores,
+        eval_timeout_seconds=context.settings.eval_timeout_seconds,
+    )
 
 
 def _close_journal(folder: AttemptFolder) -> None:

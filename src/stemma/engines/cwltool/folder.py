@@ -8,6 +8,7 @@
   out/            outputs that could not be left where a step made them
   logs/           engine.log, and <step uuid>.stdout and .stderr
   containers/     the ids of the containers that are running
+  arrivals/       what was fetched from elsewhere, by digest (stemma.engines.replay)
   journal.jsonl   what happened (stemma.engines.cwltool.journal)
   lock            held by the run process for its whole life
 """
@@ -28,8 +29,8 @@ import orjson
 from stemma.errors import EngineUnreachable, InvalidRequest
 from stemma.records import BundleFile, Json
 
-_SPENT = ("bundle", "inputs", "tmp", "out")
-_PARTS = ("bundle", "inputs", "tmp", "out", "logs", "containers")
+_SPENT = ("bundle", "inputs", "tmp", "out", "arrivals")
+_PARTS = ("bundle", "inputs", "tmp", "out", "logs", "containers", "arrivals")
 _REMOVE_TRIES = 5
 _REMOVE_PAUSE_SECONDS = 0.05
 
@@ -64,6 +65,7 @@ class AttemptFolder:
     out: Path = field(init=False)
     logs: Path = field(init=False)
     containers: Path = field(init=False)
+    arrivals: Path = field(init=False)
 
     def __post_init__(self) -> None:
         for part in _PARTS:

@@ -63,7 +63,7 @@ def carry_out(order: RunOrder, folder: AttemptFolder, recorder: Recorder) -> Out
         return _run(order, folder, recorder)
     except (WorkflowException, SchemaSaladException) as error:
         _logger.exception("the run failed")
-        return Outcome(JobState.FAILED, reason=_reason(recorder, error))
+        return Outcome(JobState.FAILED, reason=reason_of(recorder, error))
     except Exception as error:
         _logger.exception("the run failed by a fault of the engine")
         return Outcome(JobState.FAILED, reason=recorder.tidy(f"the engine failed: {type(error).__name__}: {error}"))
@@ -71,7 +71,8 @@ def carry_out(order: RunOrder, folder: AttemptFolder, recorder: Recorder) -> Out
         node.close()
 
 
-def _reason(recorder: Recorder, error: Exception | None) -> str:
+def reason_of(recorder: Recorder, error: Exception | None) -> str:
+    """Why the run failed, in a sentence: the first step's reason, else the library's words."""
     if recorder.first_failure is not None:
         return recorder.first_failure
     words = str(error) if error is not None else last_error()
@@ -84,20 +85,20 @@ def _run(order: RunOrder, folder: AttemptFolder, recorder: Recorder) -> Outcome:
     inputs = StagedInputs(recorder).of_value(order.inputs)
     process = load(folder, order)
     executor = RunExecutor(order.cores)
-    context = _context(order, folder, recorder)
+    context = context_of(order, folder, recorder)
     context.select_resources = executor.select_resources
-    _expand_formats(inputs, process)
+    expand_formats(inputs, process)
     outputs, status = executor.execute(process, inputs, context)
     if status != "success":
-        return Outcome(JobState.FAILED, reason=_reason(recorder, None))
+        return Outcome(JobState.FAILED, reason=reason_of(recorder, None))
     final = FinalOutputs(recorder)
     return Outcome(JobState.FINISHED, {port: final.of_value(value, port) for port, value in (outputs or {}).items()})
 
 
-def load(folder: AttemptFolder, order: RunOrder) -> Process:
+def load(folder: AttemptFolder, order: RunOrder, make_process: Any = tools.make_process) -> Process:
     """The document, read from the bundle and from nowhere else. It was checked when it was registered."""
     loading = LoadingContext()
-    loading.construct_tool_object = tools.make_process
+    loading.construct_tool_object = make_process
     loading.fetcher_constructor = partial(BundleFetcher, str(folder.bundle))
     loading.disable_js_validation = True
     loading.eval_timeout = order.eval_timeout_seconds
@@ -107,7 +108,8 @@ def load(folder: AttemptFolder, order: RunOrder) -> Process:
     return load_tool(f"{uri}#{fragment}" if fragment else uri, loading)
 
 
-def _context(order: RunOrder, folder: AttemptFolder, recorder: Recorder) -> RunContext:
+def context_of(order: RunOrder, folder: AttemptFolder, recorder: Recorder) -> RunContext:
+    """Cwltool's context for the run."""
     context = RunContext(recorder, order.containers)
     if order.tool_path is not None:
         context.place = Place(order.tool_path, order.tool_path)
@@ -122,7 +124,7 @@ def _context(order: RunOrder, folder: AttemptFolder, recorder: Recorder) -> RunC
     return context
 
 
-def _expand_formats(value: Json, process: Process) -> None:
+def expand_formats(value: Json, process: Process) -> None:
     """Write the formats of input files in full, by the prefixes that the document declares."""
     prefixes: Any = process.metadata.get("$namespaces") or {}
     if isinstance(value, dict):
@@ -130,10 +132,10 @@ def _expand_formats(value: Json, process: Process) -> None:
         if value.get("class") == "File" and colon and name in prefixes:
             value["format"] = prefixes[name] + rest
         for part in value.values():
-            _expand_formats(part, process)
+            expand_formats(part, process)
     elif isinstance(value, list):
         for part in value:
-            _expand_formats(part, process)
+            expand_formats(part, process)
 
 
 def known_node() -> tuple[str | None, str | None]:

@@ -32,6 +32,7 @@ class StepExecution:
     place: Place
     kind: StepKind
     uuid: UUID = field(init=False)
+    backend_job_id: str | None = None
     exit_code: int | None = None
     error: str | None = None
     """Why it failed, as soon as it is known."""
@@ -79,6 +80,7 @@ class StepExecution:
             image=image,
             image_digest=image_digest,
             literals=self._literals,
+            backend_job_id=self.backend_job_id,
         )
         self.recorder.step_begins(self.uuid, self._key, started, *(self._used.facts if self._used else ()))
 
@@ -110,6 +112,11 @@ class StepExecution:
         if state is StepState.FAILED:
             self._explain(tails.get("stderr"))
         self.recorder.step_ends(self._ended(state, tails))
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others of the attempt."""
+        return self._key
 
     @property
     def is_ended(self) -> bool:

@@ -1,0 +1,110 @@
+"""What is known of the jobs of a run elsewhere: the input of a replay.
+
+It is handed over as a file, ``results.json`` in the attempt's folder, since the replay is a process of its own.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+import orjson
+from pydantic import TypeAdapter
+
+from stemma.records import Content
+
+RESULTS_FILE = "results.json"
+"""Its name in the attempt's folder."""
+ELSEWHERE = "elsewhere:"
+"""How the location of an output begins whose bytes are with the engine."""
+
+
+class UnusableName(ValueError):
+    """A job left a file under a name that cannot be taken here."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"it left a file called {ascii(path)[:200]}, which is no path within its folder")
+        self.path = path
+
+
+@dataclass(frozen=True, slots=True)
+class LeftFile:
+    """A file that a job left."""
+
+    path: str
+    """Within the job's own folder."""
+    content: Content
+    place: str
+    """Where its bytes are, in the engine's own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """One tool's job: where it is, and what it left."""
+
+    key: str
+    """The key of the step execution that it is."""
+    started_at: datetime
+    ended_at: datetime | None = None
+    """None while it runs."""
+    exit_code: int | None = None
+    """The tool's own; None where nobody saw it."""
+    failure: str | None = None
+    """Why it failed, where the exit code does not say it all."""
+    backend_job_id: str | None = None
+    image: str | None = None
+    files: tuple[LeftFile, ...] = ()
+    folders: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
+    """Which of ``stdout`` and ``stderr`` lie in the attempt's folder as the step's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How the engine says that the run ended."""
+
+    state: str
+    """``finished``, ``failed`` or ``stopped``."""
+    at: datetime
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All that is known of a run."""
+
+    began_at: datetime
+    environment: dict[str, object] = field(default_factory=dict)
+    jobs: tuple[JobResult, ...] = ()
+    end: RunEnd | None = None
+    """None while the run goes on."""
+
+
+_ADAPTER = TypeAdapter(Results)
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write ``results`` so that a reader finds all of it or nothing."""
+    aside = path.with_name(f"{path.name}.new")
+    aside.write_bytes(orjson.dumps(results, option=orjson.OPT_UTC_Z))
+    aside.replace(path)
+
+
+def read_results(path: Path) -> Results:
+    """The results that lie at ``path``."""
+    return _ADAPTER.validate_json(path.read_bytes())
+
+
+def inner_path(path: str) -> str:
+    """``path``, if it leads to a place within the folder that it is relative to.
+
+    Raises:
+        UnusableName: it leads elsewhere, or is no name that a file can have.
+    """
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or not pure.parts or ".." in pure.parts or "\0" in path:
+        raise UnusableName(path)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UnusableName(path) from None
+    return str(pure)
