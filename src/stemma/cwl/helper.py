@@ -71,7 +71,21 @@ class Validator:
             InvalidDocument: it is not CWL that can be registered, or its check takes too much time or memory.
             ValidatorUnavailable: the helper process does not answer, whatever the document.
         """
-        answer = self._answer(bundle)
+        return _checked(self._good_answer(bundle, "check"), bundle)
+
+    def pack(self, bundle: Bundle) -> dict[str, Json]:
+        """``bundle`` as one object: a ``$graph`` with ``#main``, or a single process (see :mod:`stemma.cwl.packing`).
+
+        Raises:
+            InvalidDocument: it is not CWL that can be registered, its documents are of several versions, or it takes
+                too much time or memory.
+            ValidatorUnavailable: the helper process does not answer, whatever the document.
+        """
+        packed: dict[str, Json] = self._good_answer(bundle, "pack")["packed"]
+        return packed
+
+    def _good_answer(self, bundle: Bundle, task: str) -> Json:
+        answer = self._answer(bundle, task)
         exhausted = answer.get("exhausted")
         if exhausted == "death" and "exhausted" in self._answer(_HARMLESS):
             raise ValidatorUnavailable("the helper process keeps dying")
@@ -79,11 +93,12 @@ class Validator:
             raise InvalidDocument([self._exhaustion(exhausted, bundle.main_file)])
         if answer["findings"]:
             raise InvalidDocument([Finding(**finding) for finding in answer["findings"]])
-        return _checked(answer, bundle)
+        return answer
 
-    def _answer(self, bundle: Bundle) -> Json:
+    def _answer(self, bundle: Bundle, task: str = "check") -> Json:
         with tempfile.TemporaryDirectory(prefix="stemma-check-") as folder:
             request = {
+                "task": task,
                 "files": _laid_out(bundle, Path(folder)),
                 "main_path": bundle.main_path,
                 "timeout_seconds": self._timeout_seconds,

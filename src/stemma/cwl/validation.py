@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from stemma.cwl.bundle import Bundle
-from stemma.cwl.documents import VERSIONS, examine
-from stemma.cwl.loading import load, silence
+from stemma.cwl.documents import VERSIONS, Documents, examine
+from stemma.cwl.loading import Loaded, load, silence
+from stemma.cwl.packing import Unpackable
+from stemma.cwl.packing import pack as packed
 from stemma.cwl.placeholders import extract
 from stemma.cwl.steps import to_json
 from stemma.cwl.structure import read_structure
@@ -48,8 +50,9 @@ def serve(channel: Channel) -> None:
     channel.send({"begun": True})
     _limit(request["timeout_seconds"], request["memory_bytes"])
     files: dict[str, bytes | Path] = {path: Path(place) for path, place in request["files"].items()}
+    task = pack if request.get("task") == "pack" else check
     try:
-        answer = check(Bundle(files, request["main_path"]), request["document_bytes"])
+        answer = task(Bundle(files, request["main_path"]), request["document_bytes"])
     except MemoryError:
         answer = {"exhausted": "memory"}
     channel.send(answer)
@@ -61,10 +64,7 @@ def check(bundle: Bundle, document_bytes: int) -> Json:
         blanked, placeholders = extract(bundle)
     except InvalidDocument as refusal:
         return {"findings": [_json(finding) for finding in refusal.findings]}
-    documents = examine(blanked, document_bytes)
-    if documents.findings:
-        return _refusal(documents.findings)
-    loaded = load(blanked, documents)
+    documents, loaded = _read(blanked, document_bytes)
     if loaded.process is None or loaded.findings:
         return _refusal(loaded.findings)
     structure = read_structure(loaded.process, documents.cwl_version, blanked.main_path)
@@ -82,6 +82,28 @@ def check(bundle: Bundle, document_bytes: int) -> Json:
         "placeholders": [[one.port, one.kind, one.value, one.file, one.line, one.column] for one in placeholders],
         "blanked": blanked.read(blanked.main_file).decode() if placeholders else None,
     }
+
+
+def pack(bundle: Bundle, document_bytes: int) -> Json:
+    """``bundle`` as one object under ``packed``, or the ``findings`` that stand against it."""
+    try:
+        blanked, _ = extract(bundle)
+    except InvalidDocument as refusal:
+        return {"findings": [_json(finding) for finding in refusal.findings]}
+    documents, loaded = _read(blanked, document_bytes)
+    if loaded.process is None or loaded.findings:
+        return _refusal(loaded.findings)
+    try:
+        return {"findings": [], "packed": packed(blanked, documents)}
+    except Unpackable as refusal:
+        return _refusal([refusal.finding])
+
+
+def _read(bundle: Bundle, document_bytes: int) -> tuple[Documents, Loaded]:
+    documents = examine(bundle, document_bytes)
+    if documents.findings:
+        return documents, Loaded(findings=documents.findings)
+    return documents, load(bundle, documents)
 
 
 def _refusal(findings: list[Finding]) -> Json:

@@ -139,8 +139,8 @@ class Engine(Protocol):
     Any call may raise ``EngineUnreachable`` (try again later; nothing was lost) or ``EngineRefused`` (trying again is
     of no use: the credential is wrong, a quota is used up, the job is gone); ``EngineRefused`` ends the run with its
     words. An engine whose users have credentials of their own has one method more,
-    ``acting_for(owner: Owner) -> Engine``: itself, with that owner's rights. One that needs helpers has ``start()``
-    and ``close()``.
+    ``acting_for(owner: Owner) -> Engine``: itself, with that owner's rights. One that cannot take all inputs has
+    ``check_inputs(inputs) -> list[Finding]``, asked at submission. One that needs helpers has ``start()`` and ``close()``.
     """
 
     name: str

@@ -48,7 +48,12 @@ def serve(channel: Channel) -> None:
     message = channel.receive()
     folder = AttemptFolder(Path(os.path.realpath(message["folder"])))
     lock = RunLock.take(folder.lock_file)
-    channel.send({"busy": True} if lock is None else _replay(folder))
+    if lock is None:
+        channel.send({"busy": True})
+        return
+    answer = _replay(folder)
+    lock.release()  # before anybody hears of it and asks for the next
+    channel.send(answer)
 
 
 def _replay(folder: AttemptFolder) -> dict[str, Json]:
@@ -141,6 +146,9 @@ def _end(recorder: ReplayRecorder, results: Results, outcome: run.Outcome) -> No
     elif state is JobState.FINISHED and outcome.state is not JobState.FINISHED:
         state = JobState.FAILED
         reason = outcome.reason or recorder.first_failure or _what_is_missing(recorder)
+    elif state is JobState.FINISHED and (port := _disagreement(results, outcome.outputs or {})) is not None:
+        state = JobState.FAILED
+        reason = f"the engine came to other files at output {port!r} than its jobs left: its result cannot be trusted"
     recorder.moment = results.end.at
     finished = state is JobState.FINISHED
     recorder.end(state, outputs=outputs if finished else None, reason=None if finished else reason)
@@ -149,6 +157,34 @@ def _end(recorder: ReplayRecorder, results: Results, outcome: run.Outcome) -> No
 def _what_is_missing(recorder: ReplayRecorder) -> str:
     names = ", ".join(map(repr, recorder.missing[:_MOST_NAMES])) or "some step"
     return f"the engine says that the run finished, and tells nothing of {names}: its result cannot be trusted"
+
+
+def _disagreement(results: Results, outputs: dict[str, Json]) -> str | None:
+    """The port at which the engine itself tells of other files than the record has; None where nothing speaks for it.
+
+    Only where all is known on both sides: it tells nothing of the members of folders.
+    """
+    for port, told in results.told.items():
+        ours = list(_digests(outputs.get(port)))
+        if None not in ours and all(told):
+            known = [results.sha1.get(str(digest)) for digest in ours]
+            if None not in known and sorted(map(str, known)) != sorted(told):
+                return port
+    return None
+
+
+def _digests(value: Json) -> Iterator[str | None]:
+    """The SHA-256 of each file in an output; None where there is a folder, which may hold any."""
+    if isinstance(value, list):
+        for part in value:
+            yield from _digests(part)
+    elif isinstance(value, dict):
+        if value.get("class") == "Directory":
+            yield None
+        elif value.get("class") == "File":
+            yield str(value["checksum"]).removeprefix("sha256:")
+        for part in value.values():
+            yield from _digests(part)
 
 
 class OutputsElsewhere(FinalOutputs):

@@ -1,7 +1,6 @@
 """A recorder for a run that took place elsewhere: its times and digests, and the same identities in every replay."""
 
 import os
-import uuid
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from stemma.engines.cwltool.folder import AttemptFolder
 from stemma.engines.cwltool.journal import Entry, Journal
 from stemma.engines.cwltool.recorder import Recorder
 from stemma.engines.protocol import FileSeen, FileUsed, StepEnded, StepStarted
-from stemma.engines.replay.results import JobResult, LeftFile, Results
+from stemma.engines.replay.results import JobResult, LeftFile, Results, identity, namespace_of
 from stemma.records import Content
 
 
@@ -79,7 +78,7 @@ class ReplayRecorder(Recorder):
         self.wanted: set[str] = set()
         """The places of the files that were read and whose bytes are not here."""
         self.moment = results.began_at
-        self._namespace = uuid.uuid5(run_uuid, str(attempt))
+        self._namespace = namespace_of(run_uuid, attempt)
         self._minted: Counter[tuple[str, ...]] = Counter()
         self._stand_ins: dict[tuple[int, int], LeftFile] = {}
 
@@ -94,7 +93,7 @@ class ReplayRecorder(Recorder):
     def mint(self, *names: str) -> UUID:
         """The same identity for the same names in every replay of the attempt."""
         self._minted[names] += 1
-        return uuid.uuid5(self._namespace, "\0".join((*names, str(self._minted[names]))))
+        return identity(self._namespace, (*names, str(self._minted[names])))
 
     def content_of(self, path: str) -> Content:
         """What is known of the file; those of the document lie here, and are read.

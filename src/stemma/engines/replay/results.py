@@ -3,9 +3,11 @@
 It is handed over as a file, ``results.json`` in the attempt's folder, since the replay is a process of its own.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from uuid import UUID, uuid5
 
 import orjson
 from pydantic import TypeAdapter
@@ -77,6 +79,25 @@ class Results:
     jobs: tuple[JobResult, ...] = ()
     end: RunEnd | None = None
     """None while the run goes on."""
+    told: dict[str, list[str]] = field(default_factory=dict)
+    """What the engine itself says of its outputs: by port, the SHA-1 digests of the files. Only for comparison."""
+    sha1: dict[str, str] = field(default_factory=dict)
+    """SHA-1 by SHA-256, of what the jobs left."""
+
+
+def identity(namespace: UUID, names: Iterable[str]) -> UUID:
+    """The identity that ``names`` have in every replay."""
+    return uuid5(namespace, "\0".join(names))
+
+
+def namespace_of(run_uuid: UUID, attempt: int) -> UUID:
+    """What the identities of an attempt begin with."""
+    return uuid5(run_uuid, str(attempt))
+
+
+def step_uuid(run_uuid: UUID, attempt: int, key: str) -> UUID:
+    """The identity of the step execution of that key."""
+    return identity(namespace_of(run_uuid, attempt), ("step", key, "1"))
 
 
 _ADAPTER = TypeAdapter(Results)

@@ -1,0 +1,120 @@
+"""A whole bundle as one JSON object, for engines that take a workflow in one piece.
+
+Imports cwltool; for the checking process alone.
+"""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from cwltool.context import LoadingContext
+from cwltool.load_tool import fetch_document
+from cwltool.pack import pack as cwltool_pack
+
+from stemma.cwl.bundle import Bundle
+from stemma.cwl.documents import Documents
+from stemma.cwl.fetching import BundleFiles, bundle_name, bundle_url
+from stemma.errors import Finding
+from stemma.records import Json
+
+_PLACES: Final = ("location", "path")
+_MAIN: Final = "#main"
+
+
+class Unpackable(Exception):  # noqa: N818 - it is what the document is
+    """The bundle cannot be written as one object."""
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+
+
+def pack(bundle: Bundle, documents: Documents) -> dict[str, Json]:
+    """The main document of ``bundle`` with all that it runs, which was loaded before without a finding.
+
+    A ``$graph`` whose main process is ``#main``, or a single object where everything stands in one: ``#main`` for a
+    workflow; a tool keeps the name that its one step has in the record. A file of the bundle (a default, a schema)
+    is named by its path in the bundle, without a scheme.
+
+    Raises:
+        Unpackable: its documents are of several CWL versions.
+    """
+    _refuse_mixed_versions(documents)
+    context = LoadingContext(
+        {
+            "fetcher_constructor": BundleFiles(bundle.files).fetcher(),
+            "disable_js_validation": True,
+            "skip_schemas": True,
+            "doc_cache": False,
+        }
+    )
+    context, _, url = fetch_document(bundle_url(bundle.main_path), context)
+    packed = _plain(cwltool_pack(context, url), "")
+    processes = packed["$graph"]
+    if len(processes) > 1:
+        return dict(packed)
+    only: dict[str, Json] = processes[0]
+    if only["class"] != "Workflow":
+        only = _renamed(only, _MAIN, f"#{_tool_name(bundle.main_path)}", "")
+    return {**only, **{key: value for key, value in packed.items() if key != "$graph"}}
+
+
+def _refuse_mixed_versions(documents: Documents) -> None:
+    versions = dict(_versions(documents))
+    if len(set(versions.values())) > 1:
+        said = ", ".join(f"{file} is {version}" for file, version in sorted(versions.items()))
+        place = documents.trees[documents.main_file].get("cwlVersion")
+        raise Unpackable(
+            Finding(
+                f"the documents are of several CWL versions ({said}), and this engine takes them in one piece;"
+                " give them one version, or run it on another engine",
+                "cwl/mixed-versions",
+                documents.main_file,
+                place.line if place is not None else 1,
+                place.column if place is not None else 1,
+            )
+        )
+
+
+def _versions(documents: Documents) -> Iterator[tuple[str, str]]:
+    for file, tree in documents.trees.items():
+        version = tree.get("cwlVersion")
+        if version is not None:
+            yield file, str(version.scalar).rpartition("#")[2].removeprefix("cwl:")
+
+
+def _tool_name(main_path: str) -> str:
+    """What the only step of a document that is a tool is called (see ``stemma.cwl.structure``)."""
+    file, _, fragment = main_path.partition("#")
+    return fragment or PurePosixPath(file).stem
+
+
+def _renamed(value: Json, old: str, new: str, key: str) -> Json:
+    """A process with another identifier, everything below it as well."""
+    if isinstance(value, dict):
+        return {name: entry if name == "default" else _renamed(entry, old, new, name) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_renamed(entry, old, new, key) for entry in value]
+    if key in {"id", "name", "type", "items", "symbols"} and isinstance(value, str):
+        return new + value[len(old) :] if value == old or value.startswith(f"{old}/") else value
+    return value
+
+
+def _plain(value: Any, key: str) -> Json:
+    """What JSON can say, without ruamel's classes and without addresses that exist only here."""
+    if isinstance(value, dict):
+        named = {str(name): _plain(entry, str(name)) for name, entry in value.items()}
+        if named.get("class") in {"File", "Directory"} and "path" in named:
+            named.setdefault("location", named.pop("path"))
+        return named
+    if isinstance(value, list):
+        return [_plain(entry, key) for entry in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(value)
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    text = str(value)
+    return (bundle_name(text) or text) if key in {*_PLACES, "$schemas"} else text

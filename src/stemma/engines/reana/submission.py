@@ -1,0 +1,122 @@
+"""Brings an attempt to REANA: created, given its inputs, started. Each is done once, however often it is asked for."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from stemma import clock
+from stemma.engines.protocol import EngineIdentity, Job
+from stemma.engines.reana.answers import RunState
+from stemma.engines.reana.crumbs import Crumbs, document_name
+from stemma.engines.reana.faults import AlreadyStarted, ReanaTrouble
+from stemma.engines.reana.inputs import Upload, job_order
+from stemma.engines.reana.prepare import Prepared
+from stemma.engines.reana.session import ReanaSession
+from stemma.errors import EngineRefused
+from stemma.records import Json
+
+SPECIFICATION_VERSION: Final = "0.9.4"
+_CREATE_TRIES: Final = 4
+_PAUSE_SECONDS: Final = 0.3
+
+
+class Submission:
+    """One attempt on its way."""
+
+    def __init__(self, session: ReanaSession, job: Job, crumbs: Crumbs, store_path: Callable[[str], Path]) -> None:
+        self._session, self._job, self.crumbs = session, job, crumbs
+        self._store_path = store_path
+        self._document_name = document_name(job.run_uuid, job.attempt)
+
+    def complete(self, prepared: Prepared) -> Crumbs:
+        """Do what is left to do; returns what is to be remembered.
+
+        Raises:
+            EngineUnreachable: it goes on from here when it is called again.
+            EngineRefused: REANA does not take it; nothing of it is left there.
+        """
+        order = job_order(self._job.inputs)
+        uploads = [*order.uploads, *self._of_the_document(prepared)]
+        try:
+            if self.crumbs.workflow_id is None:
+                self._create(self._specification(prepared, order.parameters, uploads))
+            for upload in uploads:
+                self._upload(upload)
+            self._start()
+        except EngineRefused:
+            self._take_back()
+            raise
+        return self.crumbs
+
+    def _specification(self, prepared: Prepared, parameters: dict[str, Json], uploads: list[Upload]) -> dict[str, Any]:
+        return {
+            "version": SPECIFICATION_VERSION,
+            "workflow": {"type": "cwl", "specification": prepared.document, "file": self._document_name},
+            "inputs": {"parameters": parameters, "files": [upload.place for upload in uploads]},
+        }
+
+    def _of_the_document(self, prepared: Prepared) -> list[Upload]:
+        """The files that its preparation and the document itself bring."""
+        uploads = [Upload(ours.content, ours.target, len(ours.content)) for ours in prepared.uploads]
+        for named in prepared.bundle_files:
+            for file in self._job.revision.files:
+                inner = file.path.removeprefix(f"{named.path}/") if named.is_directory else ""
+                if file.path == named.path or (named.is_directory and inner != file.path):
+                    place = f"{named.target}/{inner}" if named.is_directory else named.target
+                    uploads.append(Upload(self._store_path(file.content.sha256), place, file.content.size_bytes))
+        return uploads
+
+    def _create(self, specification: dict[str, Any]) -> None:
+        identity = self._created_before()
+        if identity is None:
+            self.crumbs = self.crumbs.noting(creating_since=self.crumbs.creating_since or clock.now())
+            identity = self._created(specification)
+        self.crumbs = self.crumbs.noting(workflow_id=identity.id, name=identity.name, number=identity.number)
+
+    def _created(self, specification: dict[str, Any]) -> EngineIdentity:
+        """Create it. REANA answers 500 where another of the same name is being created, and makes nothing then."""
+        for tries_left in reversed(range(_CREATE_TRIES)):
+            try:
+                return self._session.create(self._job.name, specification)
+            except ReanaTrouble:
+                if tries_left == 0:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+                found = self._created_before()
+                if found is not None:
+                    return found
+        raise AssertionError("unreachable")
+
+    def _created_before(self) -> EngineIdentity | None:
+        """The run that somebody created for this attempt who was killed before writing it down.
+
+        Only ever one that was not started: its id is written down before.
+        """
+        for status in self._session.listed(name=self._job.name, states=[RunState.CREATED]):
+            if self._session.specification(status.id).get("workflow", {}).get("file") == self._document_name:
+                return status.identity
+        return None
+
+    def _upload(self, upload: Upload) -> None:
+        if upload.place in self.crumbs.uploaded:
+            return
+        self._session.upload(self._id, upload.place, upload.source, upload.size_bytes)
+        self.crumbs = self.crumbs.noting(uploaded=(*self.crumbs.uploaded, upload.place))
+
+    def _start(self) -> None:
+        with contextlib.suppress(AlreadyStarted):  # by us, who were killed before writing it down
+            self._session.start(self._id)
+        self.crumbs = self.crumbs.noting(started_at=clock.now())
+
+    def _take_back(self) -> None:
+        """Leave nothing there of what was refused."""
+        if self.crumbs.workflow_id is not None:
+            self._session.delete(self.crumbs.workflow_id)
+            self.crumbs = self.crumbs.noting(workflow_id=None, uploaded=(), creating_since=None)
+
+    @property
+    def _id(self) -> str:
+        assert self.crumbs.workflow_id is not None  # noqa: S101 - for the type checker: it was created
+        return self.crumbs.workflow_id
