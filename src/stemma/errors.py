@@ -11,6 +11,8 @@
         FileNotFound
         StepNotFound
         CaptureNotFound
+        EngineNotFound
+        CredentialNotFound          nobody has shown an engine who they are
         PlaceholderNotFound         a placeholder of an input leads nowhere
         SourceNotFound              nothing lies at an address elsewhere
       InvalidRequest          422   what was asked cannot be understood
@@ -33,6 +35,7 @@
         EngineUnreachable
         DatabaseUnavailable
         ValidatorUnavailable
+        CredentialUnreadable        it was sealed with another key
         StorageFull
         SourceUnavailable           a server elsewhere does not answer
         TooManyFetches              as many files as may be are being fetched
@@ -177,6 +180,26 @@ class CaptureNotFound(NotFound):
     def __init__(self, run_id: int) -> None:
         super().__init__(f"the provenance of execution {run_id} was not captured")
         self.run_id = run_id
+
+
+class EngineNotFound(NotFound):
+    """No engine of that name is set up here."""
+
+    code = "engine-not-found"
+
+    def __init__(self, engine: str, known: Sequence[str]) -> None:
+        super().__init__(f"there is no engine {engine!r}; set up here: {', '.join(known)}")
+        self.engine, self.known = engine, tuple(known)
+
+
+class CredentialNotFound(NotFound):
+    """Neither this person nor this group has a credential for the engine here."""
+
+    code = "credential-not-found"
+
+    def __init__(self, engine: str, whose: str) -> None:
+        super().__init__(f"there is no credential of {whose} for engine {engine!r}")
+        self.engine, self.whose = engine, whose
 
 
 class PlaceholderNotFound(NotFound):
@@ -412,6 +435,20 @@ class ValidatorUnavailable(Unavailable):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the document could not be checked: {reason}")
         self.reason = reason
+
+
+class CredentialUnreadable(Unavailable):
+    """A credential is kept here that was sealed with another key."""
+
+    code = "credential-unreadable"
+
+    def __init__(self, engine: str, whose: str) -> None:
+        super().__init__(
+            f"the credential of {whose} for engine {engine!r} cannot be opened: it was sealed with another key. Either "
+            "the operators put that key back (STEMMA_SECRET_KEY, or the folder keys of the data folder), or it is "
+            f"given anew: stemma engine login {engine}"
+        )
+        self.engine, self.whose = engine, whose
 
 
 class StorageFull(Unavailable):

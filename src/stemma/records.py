@@ -307,7 +307,9 @@ class RunSummary:
     revision_number: int
     engine: str
     reference: str | None
-    """The engine's own id of it (``reana_id``); None until the engine has it."""
+    """Where the engine finds it; None until the engine has it."""
+    engine_run_id: str | None
+    """What the engine itself calls it, where it has ids of its own."""
     name: str
     number: int | None
     state: RunState

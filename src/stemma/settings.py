@@ -6,20 +6,25 @@ value in the full stack of ``docker compose up``, and of a secret one that every
 (:mod:`stemma.auth.exposure` refuses those where others can reach the service).
 """
 
+import json
 import os
 from functools import cached_property
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 _HOSTS = r"^(\s*(\*\.)?[A-Za-z0-9_.-]+(:[0-9]{1,5})?\s*(,|$))*$"
 
+
+_ENGINE = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$"
+_PRIVATE_ENDINGS = (".localhost", ".local", ".internal", ".lan", ".intranet", ".home.arpa", ".svc")
+"""Names that no public server has, ``.svc`` for those of a Kubernetes cluster."""
 
 _ENV_FILE = os.environ.get("STEMMA_ENV_FILE", ".env")  # noqa: TID251 - the one setting that says where settings are
 """``.env`` in the folder that a process starts in, unless another file is named; ``/dev/null`` for none. `make demo`
@@ -33,6 +38,43 @@ def _default_home() -> Path:
 def _known(name: str, example: str | None = None) -> Any:
     """A field that is called ``name`` in the environment, and has ``example`` in the full stack."""
     return Field(default=None, validation_alias=name, examples=None if example is None else [example])
+
+
+def _is_private(host: str) -> bool:
+    """Whether ``host`` is this machine, or one that only its neighbours can reach."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.lower().endswith(_PRIVATE_ENDINGS)
+    return address.is_loopback or address.is_private or address.is_link_local
+
+
+def _server(url: str) -> str:
+    """The address of a server that gets tokens: https, or http where nobody but neighbours can read along."""
+    parts = urlsplit(url.strip())
+    host = parts.hostname or ""
+    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
+        raise ValueError("it must be a URL such as https://server.example.org")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("it must have no user name and password; there is a setting of its own for the token")
+    if parts.scheme == "http" and not _is_private(host):
+        raise ValueError(
+            "it must begin with https: tokens are sent there, which everybody on the way could read; plain http is for "
+            "this machine and private names and addresses"
+        )
+    return url.strip().rstrip("/")
+
+
+def _token(secret: SecretStr) -> SecretStr:
+    """A secret that can stand in a header."""
+    text = secret.get_secret_value().strip()
+    if not text or not text.isascii() or not text.isprintable():
+        raise ValueError("it has characters that no token has")
+    return SecretStr(text)
+
+
+_Server = Annotated[str, AfterValidator(_server)]
+_Token = Annotated[SecretStr, AfterValidator(_token)]
 
 
 class Settings(BaseSettings):
@@ -207,6 +249,70 @@ class Settings(BaseSettings):
     token_lifetime_seconds: PositiveInt = 8 * 3600
     """How long a token of the local issuer is good for."""
 
+    default_engine: str | None = Field(default=None, pattern=_ENGINE)
+    """The engine of runs that name none. Unset: ``reana`` where ``REANA_SERVER_URL`` is set, else ``cwltool``."""
+
+    remote_runs: PositiveInt = 500
+    """How many runs on engines elsewhere one worker attends to, beside those in ``STEMMA_WORKER_SLOTS``."""
+
+    secret_key: SecretStr | None = Field(default=None, min_length=32)
+    """A long random text, at least 32 characters, that people's credentials for engines are sealed with in the
+    database. Unset: one that is made in the data folder. All processes on one database need the same."""
+
+    reana_server_url: _Server | None = _known("REANA_SERVER_URL")
+    """A REANA server, such as ``https://reana.example.org``, where runs can go as well. Plain http is for this machine
+    and private names and addresses alone."""
+
+    reana_access_token: _Token | None = _known("REANA_ACCESS_TOKEN")
+    """Who the service is there, for runs of people and groups that have no token of their own
+    (``stemma engine login reana``)."""
+
+    reana_ca_file: Path | None = None
+    """Certificates (PEM) to be believed of that server, beside those of the system."""
+
+    reana_default_image: str | None = None
+    """The container image for tools that name none. It must have ``bash``. Unset: the one that REANA chooses."""
+
+    reana_timeout_seconds: PositiveFloat = 60.0
+    """How long the server may say nothing."""
+
+    reana_requests_per_second: PositiveFloat = 10.0
+    """How many requests one process sends there at most."""
+
+    reana_queue_limit_seconds: PositiveFloat = 24 * 3600.0
+    """After this long in its queue a run there is ended as failed."""
+
+    reana_hints: Annotated[dict[str, str | bool | int | float], NoDecode] = Field(default={})
+    """Resources of every job there, as JSON in the words of REANA: ``{"kubernetes_memory_limit": "2Gi"}``. What a
+    document itself says goes before it."""
+
+    wes_url: _Server | None = None
+    """A server of the GA4GH Workflow Execution Service, such as ``https://wes.example.org/ga4gh/wes/v1``, where runs
+    can go as well. Plain http as with REANA."""
+
+    wes_token: _Token | None = None
+    """Who the service is there; with ``STEMMA_WES_AUTHENTICATION=basic``, as ``user:password``."""
+
+    wes_authentication: Literal["bearer", "basic"] = "bearer"
+    """How it is shown there."""
+
+    wes_ca_file: Path | None = None
+    """Certificates (PEM) to be believed of that server, beside those of the system."""
+
+    wes_files_root: Path | None = None
+    """A folder that this service shares with that server: results that it names as local files are read there, and
+    nowhere else."""
+
+    @field_validator("reana_hints", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"it is not JSON: {error}") from error
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_addresses(cls, value: str | None) -> str | None:
@@ -227,6 +333,11 @@ class Settings(BaseSettings):
         return f"mysql+mysqldb://{login}@{self.mysql_server}/{quote(self.mysql_database or '', safe='')}"
 
     @property
+    def chosen_engine(self) -> str:
+        """The name of the engine of runs that name none."""
+        return self.default_engine or ("reana" if self.reana_server_url else "cwltool")
+
+    @property
     def store_folder(self) -> Path:
         """Where contents lie, by digest."""
         return self.home / "store"
@@ -238,5 +349,5 @@ class Settings(BaseSettings):
 
     @property
     def keys_folder(self) -> Path:
-        """Where the local issuer keeps its key."""
+        """Where the local issuer keeps its key, and the key lies that credentials for engines are sealed with."""
         return self.home / "keys"

@@ -28,6 +28,7 @@ from stemma.engines.protocol import FileSeen, FileUsed, JobState, StepStarted
 from stemma.engines.registry import EngineRegistry
 from stemma.errors import LeaseLost, Unavailable
 from stemma.lifecycle.execute import attend, fail
+from stemma.lifecycle.credentials import EngineCredentials
 from stemma.lifecycle.installation import Installation
 from stemma.records import Claim, Content
 from stemma.settings import Settings
@@ -89,6 +90,7 @@ class Lives(RuleBasedStateMachine):
             store=store,
             validator=Validator(1, 1),
             engines=EngineRegistry({"cwltool": lambda: self.engine}, default="cwltool"),
+            credentials=EngineCredentials(configured, self.database),
             outgoing=lambda: Outgoing(configured),
             home_id="home",
         )

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from stemma.api.schemas.runs import LogShown
 from stemma.database.queries import events, recorded, runs
-from stemma.engines.protocol import Engine
+from stemma.engines.protocol import Engine, Owner
 from stemma.errors import RunNotFound, UnknownEngine
+from stemma.lifecycle.acting import engine_for
 from stemma.lifecycle.installation import Installation
 from stemma.records import RunSummary, StepRecord
 
@@ -34,7 +35,7 @@ class _Said:
 def engine_of(installation: Installation, run: RunSummary) -> Engine | None:
     """The engine that has the run; None where it is not set up here any more."""
     try:
-        return installation.engines.get(run.engine)
+        return engine_for(installation.engines, run.engine, Owner(run.submitted_by.subject, run.group))
     except UnknownEngine:
         return None
 

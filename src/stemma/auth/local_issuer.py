@@ -5,7 +5,6 @@ Whoever verifies its tokens does it as with those of Keycloak.
 """
 
 import hmac
-import os
 import threading
 import time
 from collections import deque
@@ -21,6 +20,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from stemma import clock
+from stemma.auth.kept import kept
 from stemma.auth.policy import ADMIN, USER
 from stemma.auth.tokens import AUDIENCE, MAX_TOKEN_CHARACTERS
 from stemma.errors import StemmaError
@@ -213,25 +213,7 @@ class Throttle:
 
 
 def _kept_key(folder: Path) -> ECKey:
-    """The key pair in ``folder``; the first who asks makes it.
-
-    It is written aside and linked into place, so that of several processes one wins and none reads half a key.
-    """
-    path = folder / "local-issuer.pem"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        aside = folder / f".{clock.new_uuid()}"
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(ECKey.generate_key("P-256").as_pem(private=True))
-                file.flush()
-                os.fsync(file.fileno())
-            path.hardlink_to(aside)
-        except FileExistsError:
-            pass  # another process was quicker: its key is ours
-        finally:
-            aside.unlink(missing_ok=True)
-    key = ECKey.import_key(path.read_bytes())
+    """The key pair in ``folder``; the first who asks makes it."""
+    key = ECKey.import_key(kept(folder / "local-issuer.pem", lambda: ECKey.generate_key("P-256").as_pem(private=True)))
     key.ensure_kid()
     return key

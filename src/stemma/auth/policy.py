@@ -28,6 +28,7 @@ class Action(StrEnum):
     RUN = "run"
     CAPTURE = "capture"
     DELETE = "delete"
+    AUTHORIZE = "authorize"
 
 
 class Resource(StrEnum):
@@ -36,6 +37,7 @@ class Resource(StrEnum):
     REGISTRY = "registry"
     EXECUTION = "execution"
     PROVENANCE = "provenance"
+    ENGINE = "engine"
     SERVICE = "service"
 
 
@@ -43,6 +45,7 @@ class Relation(StrEnum):
     """How the caller must be related to the thing."""
 
     MEMBER = "in the thing's group"
+    OWN = "its owner, or an admin of the group"
     ANY = "anybody"
 
 
@@ -67,6 +70,8 @@ TABLE: Final = (
     Rule(Action.DELETE, Resource.EXECUTION, ADMINS, Relation.MEMBER, "delete executions"),
     Rule(Action.READ, Resource.PROVENANCE, EVERYBODY, Relation.MEMBER, "pictures and documents of an execution"),
     Rule(Action.CAPTURE, Resource.PROVENANCE, EVERYBODY, Relation.MEMBER, "freeze the record of an execution"),
+    Rule(Action.READ, Resource.ENGINE, EVERYBODY, Relation.ANY, "which there are, and who has credentials for them"),
+    Rule(Action.AUTHORIZE, Resource.ENGINE, EVERYBODY, Relation.OWN, "give and take back a credential for an engine"),
     Rule(Action.READ, Resource.SERVICE, EVERYBODY, Relation.ANY, "who am I, figures of the service"),
 )
 
@@ -92,6 +97,16 @@ def require(principal: Principal, action: Action) -> None:
     if not principal.roles & ALLOWED[action]:
         needed = " or ".join(sorted(ALLOWED[action]))
         raise Forbidden(f"to {action} you need the role {needed}")
+
+
+def require_admin(principal: Principal, what: str) -> None:
+    """Return when ``principal`` may do ``what``, which is for admins although the action as such is for everybody.
+
+    Raises:
+        Forbidden: they have not that role.
+    """
+    if ADMIN not in principal.roles:
+        raise Forbidden(f"to {what} you need the role {ADMIN}")
 
 
 def rule_for(action: Action, resource: str) -> Rule | None:

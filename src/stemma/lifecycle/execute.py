@@ -5,15 +5,17 @@ before the transaction that records it; what is recorded is recorded once, under
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from sqlmodel import Session
 
 from stemma import clock
 from stemma.database.queries import attempts, facts, queue, workflows
 from stemma.database.tables import RunRow
-from stemma.engines.protocol import Engine, Job, JobState, Report
-from stemma.errors import ContentMissing, LeaseLost, StemmaError, Unavailable
+from stemma.engines.protocol import Engine, Job, JobState, Owner, Report
+from stemma.errors import ContentMissing, EngineRefused, EngineUnreachable, LeaseLost, StemmaError, Unavailable
+from stemma.lifecycle.acting import engine_for
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.outputs import occurrences_in, recorded_form, take_outputs
 from stemma.lifecycle.staging import staged_inputs
@@ -26,6 +28,8 @@ _ENDINGS = {
     JobState.STOPPED: (RunState.STOPPED, StepState.STOPPED),
     JobState.LOST: (RunState.FAILED, StepState.FAILED),
 }
+_LAST_TRY = timedelta(seconds=6), timedelta(seconds=10)
+"""When somebody still waits for the first word on a run, and an engine that did not answer so far has had its tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ def attend(installation: Installation, worker: str, claim: Claim) -> Progress:
         Unavailable: the database or the engine does not answer; call again later.
     """
     row = _held_row(installation, claim)
-    engine = installation.engines.get(row.engine)
+    engine = _engine_of(installation, row)
     match RunState(row.state):
         case RunState.DELETED:
             return _clean_up(installation, engine, claim, row)
@@ -69,7 +73,7 @@ def fail(installation: Installation, claim: Claim, reason: str) -> None:
     """
     row = _held_row(installation, claim)
     if row.reference is not None:
-        installation.engines.get(row.engine).stop(row.reference)
+        _engine_of(installation, row).stop(row.reference)
 
     def write(session: Session) -> None:
         row = queue.run_row(session, claim.run_id)
@@ -80,6 +84,14 @@ def fail(installation: Installation, claim: Claim, reason: str) -> None:
             queue.write(session, claim, {"active": False})
 
     installation.database.write(write)
+
+
+def _engine_of(installation: Installation, row: RunRow) -> Engine:
+    return engine_for(installation.engines, row.engine, _owner_of(row))
+
+
+def _owner_of(row: RunRow) -> Owner:
+    return Owner(row.submitted_by, row.group_name)
 
 
 def _held_row(installation: Installation, claim: Claim) -> RunRow:
@@ -121,7 +133,15 @@ def _open_attempt(
     queue.write(
         session,
         claim,
-        {"attempt": number, "reference": None, "journal_cursor": "", "home": installation.home_id},
+        {
+            "attempt": number,
+            "reference": None,
+            "journal_cursor": "",
+            "home": installation.home_id,
+            "engine_run_id": None,
+            "engine_run_name": None,
+            "engine_run_number": None,
+        },
     )
 
 
@@ -140,9 +160,20 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
         inputs=staged_inputs(row.inputs, installation.store),
         containers=row.containers,
         time_limit_seconds=row.time_limit_seconds,
+        owner=_owner_of(row),
     )
-    reference = engine.submit(job)
-    installation.database.write(lambda session: queue.write(session, claim, {"reference": reference}))
+    try:
+        reference = engine.submit(job)
+    except EngineUnreachable as error:
+        earliest, latest = _LAST_TRY
+        if engine.is_remote and earliest <= clock.now() - row.submitted_at <= latest:
+            raise EngineRefused(engine.name, error.reason) from error
+        raise
+    # What it is called there belongs to the first word on a run, so that nobody is told another name first.
+    named: dict[str, Any] = {}
+    if engine.is_remote:
+        named = _identity(row, engine.report(reference, "")) | {"engine_version": engine.describe().version}
+    installation.database.write(lambda session: queue.write(session, claim, {"reference": reference, **named}))
     return Progress(news=True)
 
 
@@ -152,11 +183,13 @@ def _follow(installation: Installation, engine: Engine, worker: str, claim: Clai
     if row.stop_requested_at is not None:
         engine.stop(reference)
     report = engine.report(reference, row.journal_cursor)
-    if report.state is JobState.STOPPED and row.stop_requested_at is None:
+    if report.state is JobState.STOPPED and row.stop_requested_at is None and not engine.is_remote:
         # A machine that goes down, say, or a worker that died after clearing up what a lost attempt had left.
         report = replace(report, state=JobState.LOST, reason="its process was ended from outside")
     if not report.state.is_terminal:
         return _note(installation, claim, row, report)
+    if report.state is JobState.LOST and engine.is_remote:  # it may go on there: no second one must run beside it
+        report = replace(report, state=JobState.FAILED)
     if report.state is JobState.LOST and _may_try_again(installation, row):
         return _try_again(installation, engine, worker, claim, row=row, report=report)
     return _conclude(installation, engine, claim, row, report)
@@ -164,7 +197,7 @@ def _follow(installation: Installation, engine: Engine, worker: str, claim: Clai
 
 def _note(installation: Installation, claim: Claim, row: RunRow, report: Report) -> Progress:
     begins = report.state is JobState.RUNNING and row.state == RunState.PENDING.value
-    if not (begins or report.facts or report.cursor != row.journal_cursor):
+    if not (begins or report.facts or report.cursor != row.journal_cursor or _identity(row, report)):
         return Progress()
 
     def write(session: Session) -> None:
@@ -178,10 +211,19 @@ def _note(installation: Installation, claim: Claim, row: RunRow, report: Report)
 
 def _record(session: Session, claim: Claim, row: RunRow, report: Report) -> None:
     """The facts of a report and the cursor behind them, together or not at all."""
-    queue.write(session, claim, {"journal_cursor": report.cursor})
+    queue.write(session, claim, {"journal_cursor": report.cursor, **_identity(row, report)})
     facts.write(session, claim.run_id, row.attempt, report.facts)
     if report.environment is not None:
         attempts.set_environment(session, claim.run_id, row.attempt, report.environment)
+
+
+def _identity(row: RunRow, report: Report) -> dict[str, Any]:
+    """What the engine calls the run, where that is news."""
+    given = report.identity
+    if given is None:
+        return {}
+    named = {"engine_run_id": given.id, "engine_run_name": given.name, "engine_run_number": given.number}
+    return {column: value for column, value in named.items() if getattr(row, column) != value}
 
 
 def _begin_running(session: Session, claim: Claim, row: RunRow, report: Report) -> None:

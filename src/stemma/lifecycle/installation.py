@@ -11,10 +11,12 @@ from stemma import clock
 from stemma.cwl.helper import Validator
 from stemma.database.connection import Database
 from stemma.database.preparation import prepare
-from stemma.engines.cwltool.engine import CwltoolEngine
+from stemma.engines.entry_points import EngineContext, installed
 from stemma.engines.registry import EngineRegistry
+from stemma.lifecycle.credentials import EngineCredentials
 from stemma.settings import Settings
 from stemma.store.content import ContentStore
+from stemma.store.lending import place_in
 
 if TYPE_CHECKING:
     from stemma.storages.outgoing import Outgoing
@@ -29,6 +31,8 @@ class Installation:
     store: ContentStore
     validator: Validator
     engines: EngineRegistry
+    credentials: EngineCredentials
+    """What people show engines elsewhere."""
     outgoing: Callable[[], "Outgoing"]
     """The way out, made when the first URL is asked for: a start need not load what speaks HTTP."""
     home_id: str
@@ -54,12 +58,21 @@ def open_installation(settings: Settings) -> Installation:
     database = Database(settings.effective_database_url, timeout_seconds=settings.database_timeout_seconds)
     store = ContentStore(settings.store_folder)
 
-    def cwltool() -> CwltoolEngine:
-        return CwltoolEngine(
-            settings.runs_folder,
-            store.path,
-            cores=settings.cores,
-            eval_timeout_seconds=settings.eval_timeout_seconds,
+    validator = Validator(
+        settings.validation_timeout_seconds,
+        settings.validation_memory_bytes,
+        document_bytes=settings.max_document_bytes,
+    )
+    credentials = EngineCredentials(settings, database)
+
+    def context(name: str) -> EngineContext:
+        return EngineContext(
+            name=name,
+            settings=settings,
+            runs_folder=settings.runs_folder,
+            store_path=place_in(store),
+            validator=validator,
+            credential=functools.partial(credentials.find, name),
         )
 
     making = threading.Lock()
@@ -78,12 +91,9 @@ def open_installation(settings: Settings) -> Installation:
         settings=settings,
         database=database,
         store=store,
-        validator=Validator(
-            settings.validation_timeout_seconds,
-            settings.validation_memory_bytes,
-            document_bytes=settings.max_document_bytes,
-        ),
-        engines=EngineRegistry({"cwltool": cwltool}, default="cwltool"),
+        validator=validator,
+        engines=EngineRegistry(installed(settings, context), default=settings.chosen_engine),
+        credentials=credentials,
         outgoing=outgoing,
         home_id=_home_id(settings.home),
     )

@@ -6,9 +6,9 @@ from uuid import UUID
 from stemma.cwl.filereferences import FILE_CLASSES, RESERVED_KEY
 from stemma.database.queries import facts
 from stemma.engines.protocol import Engine, FileSeen, Report
-from stemma.errors import ContentMissing
+from stemma.errors import ContentDamaged, ContentMissing, TooLarge
 from stemma.lifecycle.installation import Installation
-from stemma.records import FileKind, Json, RunOutput
+from stemma.records import Content, FileKind, Json, RunOutput
 
 OCCURRENCE = RESERVED_KEY
 """The key of a recorded File or Directory that names its occurrence."""
@@ -25,20 +25,49 @@ def take_outputs(installation: Installation, engine: Engine, run_id: int, refere
     Raises:
         ContentDamaged: a file is not any more what the step generated.
         ContentMissing: a file is gone.
+        EngineUnreachable, EngineRefused: the engine does not give it.
     """
     files = [file for file in engine.outputs(reference) if file.kind is FileKind.FILE]
     with installation.database.reading() as session:
-        expected = facts.digests(session, run_id, [file.occurrence for file in files])
+        expected = facts.contents_of(session, run_id, [file.occurrence for file in files])
     for fact in report.facts:  # not yet in the database
         if isinstance(fact, FileSeen) and fact.occurrence.content is not None:
-            expected[fact.occurrence.uuid] = fact.occurrence.content.sha256
+            expected[fact.occurrence.uuid] = fact.occurrence.content
     for file in files:
-        digest = expected[file.occurrence]
+        digest = expected[file.occurrence].sha256
         if installation.store.has(digest):
             continue
-        if file.path is None or not file.path.exists():
+        if file.chunks is not None:
+            _fetch(installation, file.chunks(), expected[file.occurrence])
+        elif file.path is None or not file.path.exists():
             raise ContentMissing(digest)
-        installation.store.take_file(file.path, expected=digest)
+        else:
+            installation.store.take_file(file.path, expected=digest)
+
+
+def _fetch(installation: Installation, chunks: Iterator[bytes], expected: Content) -> None:
+    """Bring bytes from elsewhere into the store.
+
+    Raises:
+        ContentDamaged: they are others than were recorded.
+    """
+    try:
+        found = installation.store.put_stream(Pieces(chunks), limit_bytes=expected.size_bytes, what="an output")
+    except TooLarge as error:
+        raise ContentDamaged(expected.sha256, "more bytes than it had") from error
+    if found.sha256 != expected.sha256:
+        raise ContentDamaged(expected.sha256, found.sha256)
+
+
+class Pieces:
+    """Bytes that come in pieces, as something that can be read."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+
+    def read(self, _size: int, /) -> bytes:
+        """The next piece as it comes: whoever keeps them need not have them of one size. Empty at the end."""
+        return next((chunk for chunk in self._chunks if chunk), b"")
 
 
 def occurrence_of(value: dict[str, Json]) -> UUID | None:

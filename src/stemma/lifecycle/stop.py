@@ -11,8 +11,10 @@ from sqlmodel import Session
 from stemma import clock
 from stemma.auth.principal import Principal
 from stemma.database.queries import people, runs
-from stemma.errors import EngineUnreachable, RunEnded, RunNotFound, Unavailable
+from stemma.engines.protocol import Owner
+from stemma.errors import EngineUnreachable, RunEnded, RunNotFound, Unavailable, UnknownEngine
 from stemma.lifecycle import audit
+from stemma.lifecycle.acting import engine_for
 from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.installation import Installation
 from stemma.records import RunSummary
@@ -65,7 +67,8 @@ def delete(installation: Installation, principal: Principal, run_ids: Sequence[i
 
     Raises:
         RunNotFound: one does not exist for ``principal``; those before it are deleted.
-        EngineUnreachable: one could not be stopped in time; it is left as it is.
+        EngineUnreachable, EngineRefused: one could not be stopped in time, or an engine elsewhere does not let what it
+            keeps of it be removed; it is left as it is.
         TooManyDeletions: one still goes on, and as many deletions as may be wait for theirs; it and those behind it
             are left as they are.
     """
@@ -82,6 +85,7 @@ def _delete_one(installation: Installation, principal: Principal, run_id: int) -
             with contextlib.suppress(RunEnded):  # it ended between our look and our asking
                 stop(installation, principal, run_id)
             _await_end(installation, principal, run)
+    _delete_elsewhere(installation, run)
 
     def write(session: Session) -> None:
         found = runs.get(session, run_id, principal.groups)
@@ -91,6 +95,17 @@ def _delete_one(installation: Installation, principal: Principal, run_id: int) -
         audit.record(session, principal, Deed.DELETE, run_id, group=found.group, now=now)
 
     installation.database.write(write)
+
+
+def _delete_elsewhere(installation: Installation, run: RunSummary) -> None:
+    """Remove what an engine elsewhere keeps of a run: it may refuse, and then nothing is removed here.
+
+    What is kept here a worker removes, and what an engine had that is not set up any more nobody can.
+    """
+    with contextlib.suppress(UnknownEngine):
+        engine = engine_for(installation.engines, run.engine, Owner(run.submitted_by.subject, run.group))
+        if engine.is_remote and run.reference is not None:
+            engine.delete(run.reference)
 
 
 @contextlib.contextmanager

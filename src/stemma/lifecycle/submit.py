@@ -13,6 +13,7 @@ from stemma.cwl.inputs import check_inputs
 from stemma.cwl.placeholders import PlaceholderKind
 from stemma.database.queries import contents, facts, people, runs, workflows
 from stemma.database.queries.runs import NewRun
+from stemma.engines.protocol import Engine
 from stemma.errors import EngineUnsuitable, InvalidInputs
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
@@ -67,6 +68,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
     findings = check_inputs(revision.structure, values)
     if findings:
         raise InvalidInputs(findings)
+    _check_for(engine, values)
     fetched = fetch_inputs(installation, values)
     literals = keep_literals(installation, values)
 
@@ -105,6 +107,18 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
     run = installation.database.write(write)
     wake_workers(installation.settings.home)
     return run
+
+
+def _check_for(engine: Engine, values: dict[str, Json]) -> None:
+    """See whether the engine can take these inputs, where it is not one that takes all.
+
+    Raises:
+        EngineUnsuitable: it cannot.
+    """
+    check = getattr(engine, "check_inputs", None)
+    unfit = check(values) if check is not None else []
+    if unfit:
+        raise EngineUnsuitable(engine.name, unfit)
 
 
 def run_name(name: str, version: str) -> str:

@@ -1,5 +1,8 @@
 """The worker: claims runs, attends to each until it has ended, renews its leases, drains on SIGTERM.
 
+Runs that take place here take slots, as many as the machine bears. Those elsewhere only have to be looked at, so that a
+worker holds many more of them, in threads of their own: a slow server there keeps nothing waiting here.
+
 The main thread claims and renews and never waits for anything but its bell; runs are attended to in a pool of
 threads, one look at a time, sooner where something is happening. A worker that is killed loses nothing: its leases
 pass, and whoever claims its runs goes on from what is in the database and in the run folders.
@@ -14,6 +17,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from sqlmodel import Session
 
@@ -34,6 +38,10 @@ NEWS_SECONDS = 0.02
 """How soon to look again at a run in which something just happened."""
 QUIET_LIMIT_SECONDS = 0.25
 """How long at most between two looks at a run in which nothing happens: a stop is noticed that soon."""
+QUIET_LIMIT_ELSEWHERE_SECONDS = 2.0
+"""The same for a run elsewhere: what is new is known there all at once for all runs (stemma.engines.reana.watch)."""
+LOOKS_ELSEWHERE = 8
+"""How many runs elsewhere are looked at at a time: some looks carry files."""
 CLAIM_SECONDS = 1.0
 """How often to look for work that no bell told of."""
 TROUBLE_SECONDS = 0.5
@@ -46,6 +54,7 @@ class Attended:
     """A run that this worker attends to."""
 
     claim: Claim
+    is_elsewhere: bool = False
     due: float = 0.0
     """On the monotonic clock."""
     pause: float = NEWS_SECONDS
@@ -63,20 +72,23 @@ class Worker:
     name: str = ""
     held: dict[int, Attended] = field(default_factory=dict)
     _draining: threading.Event = field(default_factory=threading.Event)
+    _claimants: tuple[Claimant, Claimant] = field(init=False)
+    """For runs here, and for runs elsewhere."""
     _bell: Bell | None = None
 
     def __post_init__(self) -> None:
         """Take a name that no other worker has."""
         self.name = self.name or f"{socket.gethostname()[:60]}-{clock.new_uuid().hex[:12]}"
+        self._claimants = self.claimant(elsewhere=False), self.claimant(elsewhere=True)
 
-    @property
-    def claimant(self) -> Claimant:
-        """This worker, as the queue sees it."""
+    def claimant(self, *, elsewhere: bool) -> Claimant:
+        """This worker, as the queue sees it when it asks for runs here or elsewhere."""
         settings = self.installation.settings
+        engines = self.installation.engines
         return Claimant(
             worker=self.name,
             home=self.installation.home_id,
-            engines=self.installation.engines.names,
+            engines=tuple(name for name in engines.names if engines.get(name).is_remote is elsewhere),
             lease_seconds=settings.lease_seconds,
             takeover_seconds=settings.takeover_seconds,
         )
@@ -92,18 +104,20 @@ class Worker:
         self._bell = Bell(self.installation.settings.home, self.name)
         slots = self.installation.settings.worker_slots
         next_claim = next_renewal = 0.0
+        pools = ThreadPoolExecutor(slots, "attend"), ThreadPoolExecutor(LOOKS_ELSEWHERE, "elsewhere")
         rung = True
         try:
-            with ThreadPoolExecutor(slots, thread_name_prefix="attend") as pool:
+            with pools[0], pools[1]:
                 while not self._draining.is_set():
                     now = time.monotonic()
                     self._forget()
                     if now >= next_renewal:
                         next_renewal = now + (self._renew() or TROUBLE_SECONDS)
-                    if len(self.held) < slots and (rung or now >= next_claim):
-                        next_claim = now + (self._claim(slots - len(self.held)) or TROUBLE_SECONDS)
-                    self._look(pool, now)
-                    has_room = len(self.held) < slots
+                    room = self._room()
+                    if any(room) and (rung or now >= next_claim):
+                        next_claim = now + (self._claim(*room) or TROUBLE_SECONDS)
+                    self._look(pools, now)
+                    has_room = any(self._room())
                     rung = self._bell.wait(
                         self._until_next(min(next_claim, next_renewal) if has_room else next_renewal)
                     )
@@ -118,6 +132,12 @@ class Worker:
         dues = [attended.due for attended in self.held.values() if attended.looking is None]
         return max(0.0, min([*dues, other]) - time.monotonic())
 
+    def _room(self) -> tuple[int, int]:
+        """How many more runs can be held: here, and elsewhere."""
+        elsewhere = sum(attended.is_elsewhere for attended in self.held.values())
+        settings = self.installation.settings
+        return settings.worker_slots - (len(self.held) - elsewhere), settings.remote_runs - elsewhere
+
     def _forget(self) -> None:
         for run_id, attended in list(self.held.items()):
             if attended.looking is not None and attended.looking.done():
@@ -131,7 +151,7 @@ class Worker:
         claims = [attended.claim for attended in self.held.values()]
         try:
             lost = self.installation.database.write(
-                lambda session: queue.renew(session, self.claimant, claims, clock.now()) if claims else set(),
+                lambda session: queue.renew(session, self._claimants[0], claims, clock.now()) if claims else set(),
             )
         except Unavailable as error:
             logger.warning("leases not renewed: %s", error)
@@ -141,23 +161,24 @@ class Worker:
             self.held[claim.run_id].over = True
         return self.installation.settings.lease_seconds / 3
 
-    def _claim(self, limit: int) -> float | None:
-        try:
-            claims = self.installation.database.write(
-                lambda session: queue.claim(session, self.claimant, limit=limit, now=clock.now()),
-            )
-        except Unavailable as error:
-            logger.warning("no runs claimed: %s", error)
-            return None
-        for claim in claims:
-            # One that we hold and could claim anew had its lease passed unnoticed; the new claim replaces the old.
-            self.held[claim.run_id] = Attended(claim)
+    def _claim(self, here: int, elsewhere: int) -> float | None:
+        for limit, claimant in zip((here, elsewhere), self._claimants, strict=True):
+            if limit <= 0 or not claimant.engines:
+                continue
+            try:
+                claims = self.installation.database.write(partial(_claim, claimant, limit))
+            except Unavailable as error:
+                logger.warning("no runs claimed: %s", error)
+                return None
+            for claim in claims:
+                # One that we hold and could claim anew had its lease passed unnoticed; the new claim replaces the old.
+                self.held[claim.run_id] = Attended(claim, is_elsewhere=claimant is self._claimants[1])
         return CLAIM_SECONDS
 
-    def _look(self, pool: ThreadPoolExecutor, now: float) -> None:
+    def _look(self, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor], now: float) -> None:
         for attended in self.held.values():
             if attended.looking is None and not attended.over and attended.due <= now:
-                attended.looking = pool.submit(self._attend, attended)
+                attended.looking = pools[attended.is_elsewhere].submit(self._attend, attended)
                 # After it is done, not at its end: a bell rung before that would find nothing to do, and be forgotten.
                 attended.looking.add_done_callback(self._ring)
 
@@ -188,7 +209,8 @@ class Worker:
     def _schedule(self, attended: Attended, progress: Progress) -> None:
         attended.over = progress.done
         attended.trouble = TROUBLE_SECONDS
-        attended.pause = NEWS_SECONDS if progress.news else min(attended.pause * 1.5, QUIET_LIMIT_SECONDS)
+        limit = QUIET_LIMIT_ELSEWHERE_SECONDS if attended.is_elsewhere else QUIET_LIMIT_SECONDS
+        attended.pause = NEWS_SECONDS if progress.news else min(attended.pause * 1.5, limit)
         attended.due = time.monotonic() + (0 if progress.news else attended.pause)
 
     def _put_off(self, attended: Attended, error: Exception) -> None:
@@ -223,6 +245,10 @@ class Worker:
             self.installation.database.write(write)
         except Unavailable as error:
             logger.warning("leases not given back, they pass by themselves: %s", error)
+
+
+def _claim(claimant: Claimant, limit: int, session: Session) -> list[Claim]:
+    return queue.claim(session, claimant, limit=limit, now=clock.now())
 
 
 def run_worker(settings: Settings) -> int:

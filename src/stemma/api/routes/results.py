@@ -73,8 +73,8 @@ def _zip(caller: Caller, run_id: int, side: _Side) -> Response:
             if not run.state.is_terminal:
                 raise RunNotEnded(run_id, run.state.value)
             raise Conflict(f"execution {run_id} is {run.state.value} and has no outputs")
-        digests = facts.digests(session, run_id, [file.occurrence for file in occurrences_in(values)])
-    layout = Layout(installation.store, digests)
+        contents = facts.contents_of(session, run_id, [file.occurrence for file in occurrences_in(values)])
+    layout = Layout(installation.store, {uuid: content.sha256 for uuid, content in contents.items()})
     document_name = f"{side}.json"
     document = layout.place(values, document_name)
     name = f"{run.name}-{run.number or run_id}-{side}.zip".replace(":", "-")

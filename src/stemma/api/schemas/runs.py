@@ -46,7 +46,7 @@ class SubmittedShown(Answer):
         """What is shown of ``run``."""
         return {
             "execution_id": run.id,
-            "reana_id": run.reference,
+            "reana_id": run.engine_run_id or run.reference,
             "reana_name": run.name,
             "reana_run_number": run.number,
             "status": run.state,

@@ -12,7 +12,7 @@ from stemma.database.prepared import Prepared
 from stemma.database.queries.insert import insert_rows
 from stemma.database.tables import EventRow, OccurrenceRow, RunOutputRow, StepRow, UsageRow, table_of
 from stemma.facts import Fact, FileSeen, FileUsed, StepEnded, StepStarted
-from stemma.records import Occurrence, RunOutput, Usage
+from stemma.records import Content, Occurrence, RunOutput, Usage
 from stemma.states import StepState
 
 _STEP = table_of(StepRow)
@@ -94,16 +94,16 @@ def close_open_steps(
     insert_rows(session, EventRow, rows)
 
 
-def digests(session: Session, run_id: int, occurrences: Sequence[UUID]) -> dict[UUID, str]:
-    """The digests of files of a run, as recorded when they were generated."""
-    found: dict[UUID, str] = {}
+def contents_of(session: Session, run_id: int, occurrences: Sequence[UUID]) -> dict[UUID, Content]:
+    """The contents of files of a run, as recorded when they were generated."""
+    found: dict[UUID, Content] = {}
     for start in range(0, len(occurrences), 500):
         part = occurrences[start : start + 500]
-        query = select(col(OccurrenceRow.uuid), col(OccurrenceRow.sha256)).where(
+        query = select(col(OccurrenceRow.uuid), col(OccurrenceRow.sha256), col(OccurrenceRow.size_bytes)).where(
             col(OccurrenceRow.run_id) == run_id,
             col(OccurrenceRow.uuid).in_(part),
         )
-        found |= {uuid: sha256 for uuid, sha256 in session.execute(query) if sha256}
+        found |= {uuid: Content(sha256, size) for uuid, sha256, size in session.execute(query) if sha256}
     return found
 
 

@@ -84,7 +84,7 @@ def _record(session: Session, row: RunRow) -> RunRecord:
         engine=row.engine,
         engine_version=row.engine_version,
         name=row.name,
-        number=row.number or 0,
+        number=(row.number if row.engine_run_number is None else row.engine_run_number) or 0,
         state=RunState(row.state),
         submitted_by=Person(person.subject, person.username),
         submitted_at=row.submitted_at,

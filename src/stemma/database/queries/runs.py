@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import FromClause, Integer, Select, bindparam, func, select, true, union_all, update
+from sqlalchemy import FromClause, Integer, Select, and_, bindparam, func, or_, select, true, union_all, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
@@ -53,7 +53,8 @@ _RUN, _REVISION, _PERSON, _CAPTURE = (table_of(row) for row in (RunRow, Revision
 _COLUMNS: Final = (
     *(_RUN.c[name] for name in (
         "id", "uuid", "group_name", "workflow_id", "engine", "reference", "name", "number", "state", "submitted_by",
-        "submitted_at", "started_at", "ended_at", "reason", "attempt", "stop_requested_at",
+        "submitted_at", "started_at", "ended_at", "reason", "attempt", "stop_requested_at", "engine_run_id",
+        "engine_run_name", "engine_run_number",
     )),
     _REVISION.c.number.label("revision_number"),
     _PERSON.c.username,
@@ -94,8 +95,9 @@ def _summary(row: Any) -> RunSummary:
         revision_number=row.revision_number,
         engine=row.engine,
         reference=row.reference,
-        name=row.name,
-        number=row.number,
+        engine_run_id=row.engine_run_id,
+        name=row.engine_run_name or row.name,
+        number=row.number if row.engine_run_number is None else row.engine_run_number,
         state=RunState(row.state),
         submitted_by=Person(row.submitted_by, row.username),
         submitted_at=row.submitted_at,
@@ -193,9 +195,10 @@ def id_by_name(session: Session, name: str, number: int, groups: Collection[str]
     Raises:
         RunNotFound: there is none in ``groups``.
     """
+    counted_there = col(RunRow.engine_run_number)
     query = select(func.max(col(RunRow.id))).where(
         col(RunRow.name) == name,
-        col(RunRow.number) == number,
+        or_(counted_there == number, and_(counted_there.is_(None), col(RunRow.number) == number)),
         col(RunRow.group_name).in_(groups),
         col(RunRow.deleted_at).is_(None),
     )

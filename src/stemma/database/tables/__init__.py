@@ -5,6 +5,7 @@ from sqlmodel import SQLModel
 
 from stemma.database.tables.audit import AuditRow
 from stemma.database.tables.contents import ContentRow
+from stemma.database.tables.credentials import CredentialRow
 from stemma.database.tables.facts import EventRow, OccurrenceRow, RunOutputRow, StepRow, UsageRow
 from stemma.database.tables.people import PersonRow
 from stemma.database.tables.runs import AttemptRow, CaptureRow, RunRow
@@ -15,6 +16,7 @@ __all__ = [
     "AuditRow",
     "CaptureRow",
     "ContentRow",
+    "CredentialRow",
     "EventRow",
     "OccurrenceRow",
     "PersonRow",

@@ -11,6 +11,8 @@ from stemma.database.types import JsonText, UtcDateTime, identifier, long_text, 
 from stemma.records import Json
 
 RUN_NAME_LENGTH = NAME_LENGTH + 1 + VERSION_LENGTH
+ENGINE_LENGTH = 40
+"""Of an engine's name."""
 
 
 class RunRow(SQLModel, table=True):
@@ -31,7 +33,7 @@ class RunRow(SQLModel, table=True):
     group_name: str = Field(sa_type=identifier(GROUP_LENGTH))
     workflow_id: int = Field(foreign_key="workflow.id", sa_type=sequence())
     revision_id: int = Field(foreign_key="revision.id", sa_type=sequence())
-    engine: str = Field(sa_type=identifier(40))
+    engine: str = Field(sa_type=identifier(ENGINE_LENGTH))
     engine_version: str | None = Field(default=None, sa_type=identifier(100))
     name: str = Field(sa_type=identifier(RUN_NAME_LENGTH))
     number: int | None = None
@@ -51,6 +53,10 @@ class RunRow(SQLModel, table=True):
     """The current attempt's number; 0 before the first."""
     reference: str | None = Field(default=None, sa_type=identifier(255))
     """The engine's reference of the current attempt."""
+    engine_run_id: str | None = Field(default=None, sa_type=identifier(255))
+    """What the engine itself calls the current attempt, where it has names of its own."""
+    engine_run_name: str | None = Field(default=None, sa_type=identifier(RUN_NAME_LENGTH))
+    engine_run_number: int | None = None
     journal_cursor: str = Field(default="", sa_type=identifier(100))
     """How far the engine's report of the current attempt is in these tables."""
     home: str | None = Field(default=None, sa_type=identifier(64))
