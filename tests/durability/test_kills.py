@@ -6,15 +6,11 @@ form runs with the tests; STEMMA_KILL_TEST_SECONDS asks for a longer one.
 
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from sqlalchemy import func, select
 
@@ -23,7 +19,6 @@ from stemma.database import schema
 from stemma.database.connection import Database
 from stemma.database.queries import recorded, runs
 from stemma.database.tables import EventRow
-from stemma.engines.cwltool import journal_reader
 from stemma.lifecycle.installation import Installation, open_installation
 from stemma.lifecycle.register import register
 from stemma.lifecycle.submit import Submission, submit
@@ -34,6 +29,7 @@ from stemma.records import RunRecord, StepKind
 from stemma.settings import Settings
 from stemma.states import RunState
 from support.databases import KINDS, fresh_database_url
+from support.killing import Service
 
 ADA = Principal("sub-ada", "ada", ("group1",), frozenset({"reprov_user"}))
 RUNS = 4
@@ -70,77 +66,6 @@ steps:
       stdout: all.txt
       outputs: {all: {type: stdout}}
 """
-
-
-class Service:
-    """Two workers and an API, as processes that can be killed and are started anew."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._environment = {
-            **os.environ,  # noqa: TID251 - handed on to child processes
-            "STEMMA_HOME": str(settings.home),
-            "STEMMA_DATABASE_URL": settings.effective_database_url,
-            "STEMMA_LEASE_SECONDS": str(settings.lease_seconds),
-            "STEMMA_WORKER_SLOTS": str(settings.worker_slots),
-        }
-        self._home = settings.home
-        self._log = (settings.home / "service.log").open("ab")
-        self.commands = {
-            "worker 1": ["worker"],
-            "worker 2": ["worker"],
-            "api": ["serve", "--no-worker", "--port", "0"],
-        }
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.keep_alive()
-
-    def keep_alive(self) -> None:
-        """Start what does not run."""
-        for name, arguments in self.commands.items():
-            process = self.processes.get(name)
-            if process is None or process.poll() is not None:
-                self.processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "stemma.cli", *arguments],
-                    env=self._environment,
-                    stdout=self._log,
-                    stderr=self._log,
-                    stdin=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-
-    def run_processes(self) -> list[psutil.Process]:
-        """The processes of the embedded engine that live."""
-        found = []
-        for journal in (self._home / "runs").glob("*/*/journal.jsonl"):
-            beginning = journal_reader.beginning(journal)
-            if beginning is not None and beginning.process.is_alive:
-                found.append(psutil.Process(beginning.process.pid))
-        return found
-
-    def kill(self, victim: str, chance: random.Random) -> None:
-        """SIGKILL to one kind of process, or to all."""
-        if victim in {"run process", "all"}:
-            living = self.run_processes()
-            for process in living if victim == "all" else chance.sample(living, min(1, len(living))):
-                try:
-                    process.kill()
-                except psutil.NoSuchProcess:
-                    continue  # it was quicker
-        for name, process in self.processes.items():
-            if victim in {name, "all"}:
-                process.kill()
-                process.wait()
-
-    def close(self) -> None:
-        """End everything."""
-        for process in self.processes.values():
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes.values():
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._log.close()
 
 
 @pytest.fixture(params=KINDS)

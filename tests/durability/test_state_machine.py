@@ -27,8 +27,8 @@ from stemma.database.tables import EventRow, RunRow
 from stemma.engines.protocol import FileSeen, FileUsed, JobState, StepStarted
 from stemma.engines.registry import EngineRegistry
 from stemma.errors import LeaseLost, Unavailable
-from stemma.lifecycle.execute import attend, fail
 from stemma.lifecycle.credentials import EngineCredentials
+from stemma.lifecycle.execute import attend, fail
 from stemma.lifecycle.installation import Installation
 from stemma.records import Claim, Content
 from stemma.settings import Settings

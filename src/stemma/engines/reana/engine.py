@@ -6,6 +6,7 @@ A document is prepared so that REANA's engine comes to the right results (:mod:`
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
@@ -38,6 +39,8 @@ from stemma.settings import Settings
 
 _REPORT_BYTES: Final = 4 * 1024 * 1024
 _TAG: Final = "stemma:occurrence"
+_PENDING_PATIENCE: Final = timedelta(seconds=30)
+"""For so long a pending run is not deleted but waited for: REANA would leave what it is just starting for it alone."""
 _PACKED: Final = 32
 """So many packed documents are remembered."""
 _PACKED_NAME: Final = "stemma.packed.cwl"
@@ -329,7 +332,11 @@ class OwnersReana:
             if status.state is RunState.RUNNING:
                 session.stop(crumbs.workflow_id)
             else:
-                crumbs.noting(cancelled_at=crumbs.cancelled_at or clock.now())
+                crumbs = crumbs.noting(cancelled_at=crumbs.cancelled_at or clock.now())
+                if status.state is RunState.PENDING and clock.now() - crumbs.cancelled_at < _PENDING_PATIENCE:
+                    raise EngineUnreachable(
+                        self.name, "it is just being started there; it will be stopped when it runs"
+                    )
                 session.delete(crumbs.workflow_id)
         session.watch.look_anew(crumbs.workflow_id)
         if not session.status(crumbs.workflow_id).state.is_terminal:

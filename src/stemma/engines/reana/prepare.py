@@ -184,7 +184,7 @@ class _Preparation:
 
     def _process(self, process: dict[str, Json], outside: Inherited, path: str, inline_id: str) -> str:
         """The identifier in the new graph of what a step runs; one for all steps that run it alike."""
-        old = process.get("id") or inline_id
+        old = process.get("id") or _scope(process) or inline_id
         inherited = outside.within(process)
         alike = json.dumps([old, outside.requirements, outside.hints], sort_keys=True, default=str)
         known = self._made.get(alike)
@@ -221,6 +221,12 @@ class _Preparation:
         if not is_safe_name(posixpath.basename(file.target)):
             reason = f"REANA cannot take a file named {posixpath.basename(file.path)!r}"
             self.refusals.add("", "file-name", reason, "rename it, or run it on another engine")
+
+
+def _scope(process: dict[str, Json]) -> str | None:
+    """What the identifiers of a process without one begin with."""
+    ports = [*process["inputs"], *process["outputs"]]
+    return ports[0]["id"].rpartition("/")[0] if ports else None
 
 
 def _split(packed: Mapping[str, Json]) -> tuple[dict[str, dict[str, Json]], dict[str, Json]]:

@@ -88,8 +88,7 @@ def _dirent(entry: dict[str, Json], types: dict[str, Json], found: WorkDir, step
 def _file_entry(entry: dict[str, Json], name: Json, found: WorkDir, step: str, refusals: Refusals) -> None:
     if isinstance(name, str) and not has_expression(name) and ("/" in name.strip("/") or name.startswith("/")):
         _refuse(step, refusals, f"it lays an input down as {name!r}, in another folder")
-    kept = {key: value for key, value in entry.items() if key != "writable"}
-    found.listing.append({**kept, "entry": str(entry["entry"]).strip()})
+    found.listing.append({**entry, "entry": str(entry["entry"]).strip()})
 
 
 def _kind(text: Json, types: dict[str, Json]) -> str:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 import httpcore
@@ -242,7 +242,7 @@ class ReanaServer:
                     raise faults.unreachable("it answers too slowly")
         return Received(response.status_code, response.headers, bytes(found))
 
-    def _note_clock(self, date: str | None, our_time: Any) -> None:
+    def _note_clock(self, date: str | None, our_time: datetime) -> None:
         try:
             ahead = parsedate_to_datetime(date or "") + timedelta(seconds=0.5) - our_time
         except (ValueError, TypeError):  # no date, or one without a zone
@@ -257,7 +257,7 @@ class ReanaServer:
 
     def _begun(self) -> "_Process":
         way = httpx.HTTPTransport(
-            verify=False,
+            verify=self._certificates,
             trust_env=False,
             proxy=self._proxy,
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=8, keepalive_expiry=4.0),

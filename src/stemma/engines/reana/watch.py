@@ -33,6 +33,7 @@ _FORGET_SECONDS: Final = 120.0
 _SETTLED_SECONDS: Final = 60.0
 """How long it is believed that a run has ended, or is gone, before it is looked at again."""
 _RUNS_A_PAGE: Final = 500
+_NEVER: Final = float("-inf")
 _FEW: Final = 3
 _SINGLE_LOOKS: Final = 20
 
@@ -51,7 +52,7 @@ class _Known:
     """When it was seen that a run has ended, or that there is none."""
     odd: dict[str, Exception] = field(default_factory=dict)
     """What is wrong with single runs, by the last look."""
-    looked_at: float = float("-inf")
+    looked_at: float = _NEVER
     interval: float = _SHORTEST
     failures: int = 0
     failure: EngineUnreachable | EngineRefused | None = None
@@ -81,10 +82,10 @@ class Watch:
             latest = known.runs.get(workflow_id)
         if found is not None:
             return found
-        if not known.looking.acquire(blocking=latest is None):
-            if latest is not None:
-                return latest
-            raise faults.unreachable("it is being asked")  # cannot be: a blocking acquire does not fail
+        if latest is None:
+            known.looking.acquire()
+        elif not known.looking.acquire(blocking=False):
+            return latest
         try:
             with known.lock:
                 found = self._answer(known, workflow_id)  # another may have looked while this one waited
@@ -126,7 +127,7 @@ class Watch:
         is_fresh = now - known.looked_at < known.interval
         if is_fresh and workflow_id in known.odd:
             raise known.odd[workflow_id]
-        is_settled = now - known.settled.get(workflow_id, float("-inf")) < _SETTLED_SECONDS
+        is_settled = now - known.settled.get(workflow_id, _NEVER) < _SETTLED_SECONDS
         run = known.runs.get(workflow_id)
         if is_settled and run is None:
             raise faults.RunGone(workflow_id)
@@ -138,7 +139,7 @@ class Watch:
         with known.lock:
             for workflow_id in [id_ for id_, when in known.asked.items() if now - when > _FORGET_SECONDS]:
                 del known.asked[workflow_id]
-            unsettled = {id_ for id_ in known.asked if now - known.settled.get(id_, -_LONGEST_PAUSE) > _SETTLED_SECONDS}
+            unsettled = {id_ for id_ in known.asked if now - known.settled.get(id_, _NEVER) > _SETTLED_SECONDS}
             before = dict(known.runs)
         try:
             found = _Looked(self._session)

@@ -1,0 +1,151 @@
+# What stands around a tool's command line on REANA; see stemma/engines/reana/wrapping.py.
+#
+# Sourced by each job, which then defines: J its key, G the word that stands for a slash, given() what it was given,
+# tool() its command line, ok() what its exit codes mean, and cp() as main.
+# H, T the HOME and TMPDIR that the engine names; O the job's own folder, P the same without links; W, Q the workspace;
+# K where the job's files are kept; I S E L standard input, output, error and time limit; C whether the engine copies inputs into O;
+# X whether anything went wrong that is ours; R what fix() and sub() give.
+
+H=$HOME T=${TMPDIR:-$G} X=0 I= S= E= L= C= N='
+'
+bad() { printf 'stemma: %s\n' "$1" >&2; X=1; }
+sub() {
+  s=$1 R=
+  while :; do
+    case $s in *"$2"*) R=$R${s%%"$2"*}$3 s=${s#*"$2"};; *) break;; esac
+  done
+  R=$R$s
+}
+fix() {
+  R=$1
+  case $R in *"$H"*|*"$T"*|*"$G"*) sub "$R" "$H" "$O"; sub "$R" "$T" "$O.tmp"; sub "$R" "$G" /;; esac
+}
+names() {
+  for a do
+    fix "${a#?}"
+    case $a in i*) I=$R;; o*) S=$R;; e*) E=$R;; l*) L=$R;; c*) C=1;; esac
+  done
+  for f in * .[!.]* ..?*; do
+    if [ -z "$C" ] && [ -f "./$f" ] && ! [ -L "./$f" ]; then bad "the text of '$f' did not arrive"; fi
+  done
+}
+need() {
+  z=
+  for a do
+    fix "$a"
+    case $a in
+      z*) z=${a#z};;
+      *) if ! [ -e "$R" ]; then bad "the input $R did not arrive"
+         elif [ -n "$z" ] && [ "$z" != `wc -c <"$R"` ]; then bad "the input $R arrived in part"; fi
+         z=;;
+    esac
+  done
+}
+put() {
+  n= c= p=
+  for a do case $a in n*) fix "${a#?}"; n=$R;; c*) c=${a#?};; p*) p=1;; esac; done
+  [ "$c" != xnullx ] || [ -n "$p" ] || return 0
+  case $c in 'x{'*'"class": "File"'*|'x{'*'"class": "Directory"'*|'x[{'*'"class": "File"'*|'x[{'*'"class": "Directory"'*)
+    bad "'$n' is to be a file that an expression gives, which REANA does not bring";; esac
+  case $n in ''|/*|..|../*|*/../*|*/..) bad "a file cannot be laid down under the name '$n'"; return 0;; esac
+  fix "$c"
+  c=${R#x} c=${c%x}
+  case $n in */*) mkdir -p "./${n%/*}" || X=1;; esac
+  if [ -e "./$n" ] || [ -L "./$n" ]; then bad "two files are to be laid down as '$n'"; fi
+  printf %s "$c" >"./$n" || bad "the file '$n' could not be written"
+}
+folders() { for a do mkdir -p "./$a" || bad "the folder '$a' could not be made"; done; }
+run() {
+  case "$*" in *"$H"*|*"$T"*|*"$G"*) for a do shift; fix "$a"; set -- "$@" "$R"; done;; esac
+  for a do
+    case $a in "$W"/cwl/docker_stagedir/*)
+      if ! [ -e "$a" ]; then bad "the input $a did not arrive"; exit 1; fi;;
+    esac
+  done
+  exec "$@"
+}
+now() { t=`date +%s.%N`; case $t in *[!0-9.]*|*.) t=`date +%s`;; esac; }
+keep() { ln "$1" "$2" 2>/dev/null || command cp "$1" "$2" || bad "the file '$2' could not be kept"; }
+digest() { d=`"$1" <"$2" 2>/dev/null`; d=${d%% *}; d=${d:--}; }
+file() {
+  digest sha256sum "./$1"; a=$d
+  digest sha1sum "./$1"
+  z=`wc -c <"./$1"` || bad "the file '$1' could not be read"
+  printf 'stemma:file %s %s %d %s\n' "$a" "$d" "$z" "$1"
+}
+link() {
+  g=`readlink -f "./$1" 2>/dev/null` || g=
+  case $g in
+    "$P"/*) ;;
+    "$Q"/*) if [ -f "./$1" ]; then rm "./$1"; keep "$g" "./$1"; fi;;
+    *) g=;;
+  esac
+  if [ -n "$g" ] && [ -f "./$1" ]; then
+    file "$1"; keep "$g" "$K/$1"
+  elif [ -n "$g" ] && [ -d "./$1" ] && case $P/$1/ in "$g"/*) false;; esac; then
+    dir "$1"
+  else
+    printf 'stemma:link %s %s\n' "$1" "`readlink "./$1"`"
+  fi
+}
+dir() { printf 'stemma:folder %s\n' "$1"; mkdir -p "$K/$1" || X=1; walk "$1/"; }
+walk() {
+  for f in "$1"* "$1".[!.]* "$1"..?*; do
+    case $f in *"$N"*) bad "the name of an output has a line break in it"; continue;; esac
+    if [ -L "./$f" ]; then link "$f"
+    elif [ -d "./$f" ]; then dir "$f"
+    elif [ -f "./$f" ]; then file "$f"; keep "./$f" "$K/$f"; fi
+  done
+}
+limited() {
+  exec 3<&0
+  tool <&3 3<&- & p=$!
+  (sleep "$L"; printf 'stemma: the tool is over its time limit of %s s\n' "$L" >>"$K.stderr"; kill -9 $p) \
+    </dev/null >/dev/null 2>&1 & w=$!
+  wait $p
+  e=$?
+  kill $w 2>/dev/null
+  return $e
+}
+open() {
+  case $1 in '') return 0;; /*|*..*) bad "'$1' is no place for an output"; return 0;; */*) mkdir -p "./${1%/*}";; esac
+  : >"./$1" || bad "'$1' could not be opened"
+}
+words() { tail -c 1000000 "$1" 2>/dev/null || cat "$1"; }
+ok() { return "$1"; }
+main() {
+  for O do :; done
+  cd "$O" && P=`pwd -P` || return 1
+  W=${H%/cwl/outdir/*} K=`printf %s "$J" | tr -c A-Za-z0-9._- _`
+  Q=`cd "$W" && pwd -P`
+  K=`printf %.150s "$K"`-`printf %s "$J" | cksum` K=$W/stemma/${K%% *}
+  mkdir "$O.tmp" || { bad "this job was begun before"; return 1; }
+  mkdir -p "$K" || return 1
+  HOME=$O TMPDIR=$O.tmp
+  p=`tr '\0' '\n' <"/proc/$$/environ" 2>/dev/null | while IFS= read -r l; do
+    case $l in PATH=*) printf %s "${l#?????}";; esac; done`
+  PATH=${p:-$PATH}
+  export HOME TMPDIR PATH
+  given
+  case $L in 0) L=;; *[!0-9]*) bad "'$L' is no time limit";; esac
+  case $I in ''|/*) ;; *) bad "'$I' is no place for standard input";; esac
+  open "$S"; open "$E"
+  [ $X = 0 ] || return 1
+  now; b=$t
+  ( exec <"${I:-/dev/null}" || exit 1
+    if [ -n "$S" ]; then exec >"./$S" || exit 1; else exec >"$K.stdout" || exit 1; fi
+    if [ -n "$E" ]; then exec 2>"./$E" || exit 1; else exec 2>"$K.stderr" || exit 1; fi
+    if [ -n "$L" ]; then limited; else tool; fi )
+  e=$?
+  now
+  [ -n "$S" ] || words "$K.stdout"
+  if [ -s "$K.stderr" ]; then printf '\nstemma:stderr\n'; words "$K.stderr"; fi
+  { printf '\nstemma:begin %s\nstemma:exit %d %s %s\n' "$J" $e "$b" "$t"
+    walk ''
+    [ $X = 0 ] && printf 'stemma:end %s\n' "$J"
+  } >"$K.marker"
+  cat "$K.marker" || X=1
+  rm -rf "$O.tmp"
+  ok $e || return $?
+  return $X
+}

@@ -1,0 +1,84 @@
+"""A service in processes that are killed, and started anew."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import psutil
+
+from stemma.engines.cwltool import journal_reader
+from stemma.settings import Settings
+
+
+class Service:
+    """Two workers and an API, as processes that can be killed and are started anew."""
+
+    def __init__(self, settings: Settings, **more: str) -> None:
+        self._environment = {
+            **os.environ,  # noqa: TID251 - handed on to child processes
+            **more,
+            "STEMMA_HOME": str(settings.home),
+            "STEMMA_DATABASE_URL": settings.effective_database_url,
+            "STEMMA_LEASE_SECONDS": str(settings.lease_seconds),
+            "STEMMA_WORKER_SLOTS": str(settings.worker_slots),
+        }
+        self._home = settings.home
+        self._log = (settings.home / "service.log").open("ab")
+        self.commands = {
+            "worker 1": ["worker"],
+            "worker 2": ["worker"],
+            "api": ["serve", "--no-worker", "--port", "0"],
+        }
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.keep_alive()
+
+    def keep_alive(self) -> None:
+        """Start what does not run."""
+        for name, arguments in self.commands.items():
+            process = self.processes.get(name)
+            if process is None or process.poll() is not None:
+                self.processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "stemma.cli", *arguments],
+                    env=self._environment,
+                    stdout=self._log,
+                    stderr=self._log,
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+
+    def run_processes(self) -> list[psutil.Process]:
+        """The processes of the embedded engine that live."""
+        found = []
+        for journal in (self._home / "runs").glob("*/*/journal.jsonl"):
+            beginning = journal_reader.beginning(journal)
+            if beginning is not None and beginning.process.is_alive:
+                found.append(psutil.Process(beginning.process.pid))
+        return found
+
+    def kill(self, victim: str, chance: random.Random) -> None:
+        """SIGKILL to one kind of process, or to all."""
+        if victim in {"run process", "all"}:
+            living = self.run_processes()
+            for process in living if victim == "all" else chance.sample(living, min(1, len(living))):
+                try:
+                    process.kill()
+                except psutil.NoSuchProcess:
+                    continue  # it was quicker
+        for name, process in self.processes.items():
+            if victim in {name, "all"}:
+                process.kill()
+                process.wait()
+
+    def close(self) -> None:
+        """End everything."""
+        for process in self.processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._log.close()
