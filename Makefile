@@ -79,6 +79,10 @@ check: $(VENV)/.installed-dev ## Lint, types, layers, dependencies
 bench: $(VENV)/.installed ## Measure against plain cwltool, side by side
 	@for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
+.PHONY: reana-standin
+reana-standin: $(VENV)/.installed-dev ## Start a stand-in for a REANA server, to try things; jobs run on this machine
+	@PYTHONPATH=tests $(BIN)/python -m support.reana_standin --port $(or $(PORT),8900)
+
 .PHONY: docs
 docs: $(VENV)/.installed ## Regenerate .env.example and docs/cli.md
 	@$(BIN)/python docs/generate.py

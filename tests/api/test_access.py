@@ -462,7 +462,7 @@ def test_service_when_asked_then_says_how_it_is(served: Served, user: httpx.Clie
     me = user.get("/whoami").json()["data"]
     assert (me["username"], me["groups"], me["roles"]) == ("user_1", ["group1"], ["reprov_admin", "reprov_user"])
     ready = user.get("/readyz").json()["data"]
-    assert ready == {"database": "ready", "store": "ready", "login": "ready"}
+    assert ready == {"database": "ready", "store": "ready", "login": "ready", "engines": []}
     user.get("/workflow_registry/999998")
     figures = user.get("/metrics").text
     assert 'route="/workflow_registry/{registry_id}"' in figures

@@ -13,10 +13,21 @@ from stemma.api.contract import tidied
 from stemma.api.identity import SCHEME, Identity
 from stemma.api.metrics import Metrics
 from stemma.api.middleware import BodyLimit, Guard, KnownHosts, Large
-from stemma.api.routes import documentation, execution, following, login, provenance, registry, results, service
+from stemma.api.routes import (
+    documentation,
+    engines,
+    execution,
+    following,
+    login,
+    provenance,
+    registry,
+    results,
+    service,
+)
 from stemma.api.service import Service
 from stemma.auth.policy import Action
 from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.probing import EngineProbes
 from stemma.settings import MIB, Settings
 
 _FORM_BYTES: Final = MIB
@@ -36,6 +47,7 @@ _ROUTERS: Final = (  # routes are tried in this order: the ones that are asked m
     following.router,
     results.router,
     provenance.router,
+    engines.router,
     service.router,
     documentation.router,
 )
@@ -43,6 +55,7 @@ _TAGS: Final = [
     {"name": "registry", "description": "CWL workflows, by name and version, with every revision they had."},
     {"name": "execution", "description": "Runs of registered workflows: their steps, files, logs and events."},
     {"name": "provenance", "description": "What made what: drawn, exported, and frozen."},
+    {"name": "engine", "description": "What runs the workflows, and what you show it."},
     {"name": "service", "description": "The service itself."},
 ]
 _LOCAL_LOGIN: Final = {"name": "login", "description": "Tokens of an installation without Keycloak."}
@@ -89,6 +102,7 @@ def create_app(installation: Installation) -> FastAPI:
         identity,
         verifying=CapacityLimiter(_VERIFYING_THREADS),
         looking=CapacityLimiter(_LOOKING_THREADS),
+        probes=EngineProbes(installation.engines),
     )
     app.state.service = serving
     for router in _ROUTERS:

@@ -26,7 +26,7 @@ from stemma.database.connection import Database
 from stemma.database.queries import audit
 from stemma.database.queries.audit import AuditEntry
 from stemma.errors import DatabaseUnavailable
-from stemma.lifecycle.audit import RUN, WORKFLOW, Deed
+from stemma.lifecycle.audit import ENGINE, RUN, WORKFLOW, Deed
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ FILE: Final = "file"
 _ASKED: Final = "asked"
 _LOGGED_CHARACTERS: Final = 200
 _NUMBER: Final = re.compile(r"/([0-9]{1,18})(?=/|\Z)")
+_ENGINE: Final = re.compile(r"/engines/([A-Za-z0-9][A-Za-z0-9_.-]{0,39})(?=/|\Z)")
 _DEEDS: Final = {
     ("POST", "/workflow_registry/register"): Deed.REGISTER,
     ("PUT", "/workflow_registry/update/N"): Deed.UPDATE,
@@ -48,14 +49,17 @@ _DEEDS: Final = {
     ("POST", "/provenance/capture"): Deed.CAPTURE,
     ("GET", "/provenance/capture/N"): Deed.CAPTURE,
     ("POST", "/provenance/capture/N"): Deed.CAPTURE,
+    ("PUT", "/engines/E/credential"): Deed.ENGINE_LOGIN,
+    ("DELETE", "/engines/E/credential"): Deed.ENGINE_LOGOUT,
 }
-"""What the routes that change something do, by method and path; ``N`` is a number."""
+"""What the routes that change something do, by method and path; ``N`` is a number, ``E`` an engine."""
 _KINDS: Final = (
     ("/workflow_registry", WORKFLOW),
     ("/workflow_execution/execute/", WORKFLOW),
     ("/workflow_execution/files/", FILE),
     ("/workflow_execution", RUN),
     ("/provenance", RUN),
+    ("/engines/", ENGINE),
 )
 """What a path is about, by its beginning."""
 
@@ -118,7 +122,7 @@ def not_authenticated(scope: Scope, reason: object) -> None:
 
 def deed_of(method: str, path: str) -> Deed | None:
     """What a request would change; None where it only looks, or leads nowhere."""
-    return _DEEDS.get((method, _NUMBER.sub("/N", path)))
+    return _DEEDS.get((method, _ENGINE.sub("/engines/E", path) if _ENGINE.match(path) else _NUMBER.sub("/N", path)))
 
 
 def _entry(scope: Scope, asked: _Asked, result: str, status: int) -> AuditEntry | None:
@@ -147,7 +151,10 @@ def _entry(scope: Scope, asked: _Asked, result: str, status: int) -> AuditEntry 
 
 
 def _resource_of(path: str, query: dict[str, list[str]]) -> str | None:
-    """The number in the path, or the name in the query."""
+    """The number or the engine in the path, or the name in the query."""
+    engine = _ENGINE.match(path)
+    if engine is not None:
+        return engine[1]
     number = _NUMBER.search(path)
     if number is not None:
         return number[1]

@@ -20,7 +20,15 @@ from stemma import clock
 from stemma.api import audit
 from stemma.api.schemas.envelope import ErrorEnvelope, FindingShown
 from stemma.auth.local_issuer import GrantRefused, TooManyFailures
-from stemma.errors import InvalidRequest, NotAuthenticated, RangeUnsatisfiable, StemmaError, TooLarge, Unavailable
+from stemma.errors import (
+    EngineRefused,
+    InvalidRequest,
+    NotAuthenticated,
+    RangeUnsatisfiable,
+    StemmaError,
+    TooLarge,
+    Unavailable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +36,8 @@ ERROR_HEADER: Final = "Stemma-Error"
 """Which refusal it is, for programs: the ``code`` of the error's class."""
 _PLACES: Final = re.compile(r"(?<![\w/:.])/[^\s'\",;)]+|\b[A-Za-z]:\\\S+")
 _SERVER_SIDE: Final = 500
+_REFUSED_SECONDS: Final = 60
+"""When to ask again for what an engine refused: people have to put it right, if it can be."""
 _OVER_A_LIMIT: Final = ("Part exceeded", "Field exceeded", "Too many")
 """How Starlette's form parser begins to say that a form has too much of something."""
 
@@ -111,7 +121,7 @@ def refusal(error: StemmaError) -> Response:
     if error.status == _SERVER_SIDE:
         return error_answer(_SERVER_SIDE, incident(error, _PLACES.sub("…", _kind(error))), headers=headers)
     message = str(error)
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | EngineRefused):
         logger.warning("%s: %s (%s)", error.code, error, getattr(error, "reason", ""))
         message = _PLACES.sub("…", message)
     shown = [FindingShown.of(finding) for finding in error.findings] or None
@@ -127,6 +137,8 @@ def _headers(error: StemmaError) -> dict[str, str]:
         return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, Unavailable | TooManyFailures):
         return {"Retry-After": str(error.retry_after_seconds)}
+    if isinstance(error, EngineRefused):
+        return {"Retry-After": str(_REFUSED_SECONDS)}
     return {}
 
 
@@ -154,6 +166,8 @@ async def _on_invalid_request(request: Request, error: Exception) -> Response:
 def _finding(problem: Mapping[str, Any]) -> FindingShown:
     """What FastAPI found wrong, without the value that was sent."""
     place = [str(part) for part in problem.get("loc", ())]
+    if problem["type"] == "extra_forbidden":  # a name of the caller's own, which may be a secret in the wrong place
+        place = place[:-1]
     return FindingShown(message=str(problem["msg"]), rule=f"request/{problem['type']}", parameter=".".join(place))
 
 

@@ -8,6 +8,7 @@ from anyio import CapacityLimiter
 from stemma.api.identity import Identity
 from stemma.api.streams import OpenStreams
 from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.probing import EngineProbes
 
 _AUDITING_THREADS: Final = 4
 
@@ -22,6 +23,8 @@ class Service:
     """Threads that look at tokens not seen before; bounded, so that garbage does not take those of the routes."""
     looking: CapacityLimiter
     """Threads in which open streams look for news; bounded for the same reason."""
+    probes: EngineProbes
+    """Whether the engines elsewhere answer."""
     auditing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_AUDITING_THREADS))
     """Threads that write down refusals; bounded for the same reason."""
     streams: OpenStreams = field(default_factory=OpenStreams)

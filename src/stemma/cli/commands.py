@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from stemma import __version__
-from stemma.cli import audit, database, demo, doctor, login, provenance, realm, run, serve, workflow
+from stemma.cli import audit, database, demo, doctor, engine, login, provenance, realm, run, serve, workflow
 
 _HELP = "Register CWL workflows, run them, and know where every result came from."
 
@@ -35,6 +35,7 @@ def application() -> typer.Typer:
     app.add_typer(run.app, name="run")
     app.add_typer(workflow.app, name="workflow")
     app.add_typer(provenance.app, name="prov")
+    app.add_typer(engine.app, name="engine")
     app.command("serve")(serve.serve)
     app.command("worker")(serve.worker)
     app.add_typer(database.app, name="db")

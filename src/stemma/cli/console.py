@@ -103,13 +103,28 @@ def ask_password(prompt: str) -> str:
         InvalidRequest: there is none.
     """
     if sys.stdin.isatty():
-        import getpass  # noqa: PLC0415 - rarely needed
-
-        return getpass.getpass(prompt, stream=sys.stderr)
+        return _typed(prompt)
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
         raise InvalidRequest("give the password on standard input, or in STEMMA_PASSWORD")
     return line
+
+
+def ask_secret(prompt: str, option: str) -> str:
+    """A secret, unseen at a terminal.
+
+    Raises:
+        InvalidRequest: nobody can type; ``option`` is another way to give it.
+    """
+    if not sys.stdin.isatty():
+        raise InvalidRequest(f"nobody is there to be asked; give it on standard input with {option}")
+    return _typed(prompt)
+
+
+def _typed(prompt: str) -> str:
+    import getpass  # noqa: PLC0415 - rarely needed
+
+    return getpass.getpass(prompt, stream=sys.stderr)
 
 
 def short_time(moment: datetime | None) -> str:

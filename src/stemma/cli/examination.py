@@ -7,13 +7,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stemma.cli.console import sized
 from stemma.errors import StemmaError
 from stemma.settings import GIB, Settings
+
+if TYPE_CHECKING:
+    from stemma.engines.protocol import Engine
+    from stemma.engines.registry import EngineBroken
 
 _PATIENCE_SECONDS: Final = 10.0
 _LITTLE_DISK_BYTES: Final = GIB
@@ -49,6 +54,7 @@ def examine(settings: Settings) -> list[Part]:
         _graphviz(),
         _database(settings),
         _disk(settings),
+        *_engines(settings),
     ]
 
 
@@ -127,6 +133,46 @@ def _disk(settings: Settings) -> Part:
     found = f"{sized(free)} free for {settings.home}"
     enough = free > _LITTLE_DISK_BYTES and _can_be_made(settings.home)
     return Part("disk", enough, found, "runs and uploads may not fit", is_needed=True)
+
+
+def _engines(settings: Settings) -> list[Part]:
+    """The engines elsewhere and those of others, each asked now: which version it is, or why it does not answer."""
+    from stemma.cwl.helper import Validator  # noqa: PLC0415 - loaded for this part alone
+    from stemma.engines.entry_points import EngineContext, installed  # noqa: PLC0415 - see above
+    from stemma.engines.registry import EngineBroken, EngineRegistry, UnknownDefault  # noqa: PLC0415 - see above
+    from stemma.lifecycle.credentials import of_service  # noqa: PLC0415 - see above
+    from stemma.store.content import ContentStore  # noqa: PLC0415 - see above
+
+    store, tokens = ContentStore(settings.store_folder), of_service(settings)
+    validator = Validator(settings.validation_timeout_seconds, settings.validation_memory_bytes)
+
+    def context(name: str) -> EngineContext:
+        return EngineContext(name, settings, settings.runs_folder, store.path, validator, lambda _: tokens.get(name))
+
+    try:
+        engines = EngineRegistry(installed(settings, context), default=settings.chosen_engine)
+    except UnknownDefault as error:
+        return [Part("engines", is_there=False, found=str(error), without="nothing runs", is_needed=True)]
+    asked = {
+        name: engine for name, engine in engines.every().items() if isinstance(engine, EngineBroken) or engine.is_remote
+    }
+    return [_engine(name, engine) for name, engine in asked.items()]
+
+
+def _engine(name: str, engine: "Engine | EngineBroken") -> Part:
+    from stemma.lifecycle.probing import Probed, probe  # noqa: PLC0415 - see above
+
+    found = Probed(name, None, "it does not answer")
+
+    def ask() -> None:
+        nonlocal found
+        found = probe(name, engine)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_PATIENCE_SECONDS)
+    told = f"answers, version {found.version}" if found.version else found.reason or ""
+    return Part(f"engine {name}", found.version is not None, told, "runs on it wait")
 
 
 def _existing(folder: Path) -> Path:

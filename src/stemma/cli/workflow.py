@@ -52,17 +52,27 @@ def register(
 
 @app.command("validate")
 @asking
-def validate(way: Access, file: FileArgument, inputs: InputsOption = None, as_json: JsonOption = False) -> None:
+def validate(
+    way: Access,
+    *,
+    file: FileArgument,
+    inputs: InputsOption = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Also whether this engine can run it; without it nobody is asked."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check a document without registering it. Findings say file, line and column."""
     spec = _read(file)
-    told = way.client.workflows.validate(spec=spec.attachment, main=spec.main, inputs=_template(inputs))
+    told = way.client.workflows.validate(spec=spec.attachment, main=spec.main, inputs=_template(inputs), engine=engine)
     if as_json:
         print_json(told)
         return
     for warning in (told or {}).get("warnings") or ():
         place = ":".join(str(warning[part]) for part in ("file", "line", "column") if warning.get(part) is not None)
         say(f"warning: {place}: {warning['message']}" if place else f"warning: {warning['message']}", style="yellow")
-    say(f"{file} is valid")
+    say(f"{file} is valid, and engine {engine} can run it" if engine else f"{file} is valid")
 
 
 @app.command("list")

@@ -13,7 +13,7 @@ from stemma.client.client import Client
 from stemma.client.device import DevicePrompt, DeviceTokens
 from stemma.client.downloads import Downloaded
 from stemma.client.issuer import LoginWays, login_ways
-from stemma.client.models import Event, Registered, Revision, Run, Step, Workflow
+from stemma.client.models import Engine, Event, Registered, Revision, Run, Step, Workflow
 from stemma.client.multipart import Attachment, Progress
 from stemma.client.problems import (
     LoginRefused,
@@ -34,6 +34,7 @@ __all__ = [
     "DevicePrompt",
     "DeviceTokens",
     "Downloaded",
+    "Engine",
     "Event",
     "FileShelf",
     "GivenToken",

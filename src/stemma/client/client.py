@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from stemma.client.connection import Connection
+from stemma.client.engines import Engines
 from stemma.client.issuer import LoginWays, login_ways
 from stemma.client.provenance import Provenance
 from stemma.client.runs import Runs
@@ -31,6 +32,7 @@ class Client:
         self.workflows = Workflows(self._connection)
         self.runs = Runs(self._connection, patience_seconds)
         self.provenance = Provenance(self._connection)
+        self.engines = Engines(self._connection)
 
     @property
     def url(self) -> str:

@@ -1,5 +1,6 @@
 """One connection to a service: requests with a token, envelopes opened, refusals raised."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,13 +64,18 @@ class Connection:
         fields: Mapping[str, Any] | None = None,
         files: Sequence[tuple[str, Attachment]] = (),
         progress: Progress | None = None,
+        document: Any = None,
     ) -> Any:
-        """Make a request, with a multipart body where there are ``fields`` or ``files``; what the answer holds.
+        """Make a request; what the answer holds.
+
+        The body is ``document`` in JSON, or multipart where there are ``fields`` or ``files``.
 
         Raises:
             StemmaError: as the service refused.
         """
-        body = Multipart(_given(fields or {}), files, progress) if fields or files else None
+        body: Multipart | _Json | None = _Json(document) if document is not None else None
+        if fields or files:
+            body = Multipart(_given(fields or {}), files, progress)
         with self._answered(method, path, parameters, body) as answer:
             return _opened(self.url, answer)
 
@@ -122,7 +128,7 @@ class Connection:
         method: str,
         path: str,
         parameters: Mapping[str, Any] | None = None,
-        body: Multipart | None = None,
+        body: "Multipart | _Json | None" = None,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator["Answer"]:
         """An answer that is no refusal; a token that is refused is renewed, once."""
@@ -142,6 +148,17 @@ class Connection:
             is_of_the_token = isinstance(refusal, NotAuthenticated) and self._tokens is not None and token is not None
             if is_last or not (is_of_the_token and self._tokens and self._tokens.renew(token or "")):
                 raise refusal
+
+
+class _Json:
+    """A body in JSON."""
+
+    def __init__(self, value: Any) -> None:
+        self._bytes = json.dumps(value).encode()
+        self.headers = {"Content-Type": "application/json", "Content-Length": str(len(self._bytes))}
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self._bytes
 
 
 def shaped(of: Callable[[Any], T], told: Any) -> T:

@@ -87,6 +87,40 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Engine:
+    """What runs workflows."""
+
+    name: str
+    version: str | None
+    is_default: bool
+    """Whether it runs what names no engine."""
+    is_remote: bool
+    problem: str | None
+    """Why it does not work at this service, if it does not."""
+    takes_credentials: bool
+    credentials: tuple[str | None, ...]
+    """Whose there are: None for the caller's own, else the group; the one that is taken stands first."""
+    has_service_credential: bool
+    """Whether there is one for whoever has none."""
+    raw: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> "Engine":
+        """As the service tells of it."""
+        return cls(
+            name=told["name"],
+            version=told.get("version"),
+            is_default=told["default"],
+            is_remote=told["remote"],
+            problem=told.get("problem"),
+            takes_credentials=told["takes_credentials"],
+            credentials=tuple(one.get("group") for one in told["credentials"]),
+            has_service_credential=told["service_credential"],
+            raw=told,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One execution of a step."""
 

@@ -41,13 +41,21 @@ class Workflows:
         told = self._connection.send("POST", f"{_ROOT}/register", fields=fields, files=files, progress=progress)
         return shaped(Registered.of, told)
 
-    def validate(self, *, spec: Attachment, inputs: Attachment | None = None, main: str | None = None) -> Any:
+    def validate(
+        self,
+        *,
+        spec: Attachment,
+        inputs: Attachment | None = None,
+        main: str | None = None,
+        engine: str | None = None,
+    ) -> Any:
         """Check a document as :meth:`register` does, and store nothing; what is told of it.
 
         Raises:
             InvalidDocument, InvalidInputs: it will not do, with findings.
+            EngineUnsuitable: ``engine`` cannot run it, with findings.
         """
-        fields = {"name": "validation", "version": "1", "main": main}
+        fields = {"name": "validation", "version": "1", "main": main, "engine": engine}
         return self._connection.send("POST", f"{_ROOT}/validate", fields=fields, files=_files(spec, inputs))
 
     def update(

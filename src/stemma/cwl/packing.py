@@ -3,6 +3,8 @@
 Imports cwltool; for the checking process alone.
 """
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, Final
@@ -10,6 +12,7 @@ from typing import Any, Final
 from cwltool.context import LoadingContext
 from cwltool.load_tool import fetch_document
 from cwltool.pack import pack as cwltool_pack
+from schema_salad.utils import yaml_no_ts
 
 from stemma.cwl.bundle import Bundle
 from stemma.cwl.documents import Documents
@@ -18,15 +21,28 @@ from stemma.errors import Finding
 from stemma.records import Json
 
 _PLACES: Final = ("location", "path")
+_ALIAS: Final = re.compile(r"(?:^|[\s\[{,:-])\*[^\s\[\]{},]")
+_DOCUMENTS: Final = (".cwl", ".yml", ".yaml", ".json")
 _MAIN: Final = "#main"
 
 
-class Unpackable(Exception):  # noqa: N818 - it is what the document is
+class Unpackable(Exception):
     """The bundle cannot be written as one object."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.message)
         self.finding = finding
+
+
+class _WithoutAliases(BundleFiles):
+    """The files of a bundle with what YAML's aliases stand for written out: cwltool's packing empties what is shared."""
+
+    def text(self, url: str) -> str:
+        """The text of a file; as JSON where it has aliases."""
+        text = super().text(url)
+        if _ALIAS.search(text) is None or not url.endswith(_DOCUMENTS):
+            return text
+        return json.dumps(_plain(yaml_no_ts().load(text), ""))
 
 
 def pack(bundle: Bundle, documents: Documents) -> dict[str, Json]:
@@ -42,7 +58,7 @@ def pack(bundle: Bundle, documents: Documents) -> dict[str, Json]:
     _refuse_mixed_versions(documents)
     context = LoadingContext(
         {
-            "fetcher_constructor": BundleFiles(bundle.files).fetcher(),
+            "fetcher_constructor": _WithoutAliases(bundle.files).fetcher(),
             "disable_js_validation": True,
             "skip_schemas": True,
             "doc_cache": False,
@@ -50,6 +66,7 @@ def pack(bundle: Bundle, documents: Documents) -> dict[str, Json]:
     )
     context, _, url = fetch_document(bundle_url(bundle.main_path), context)
     packed = _plain(cwltool_pack(context, url), "")
+    packed = _with_imports(packed, dict(_named(packed)))
     processes = packed["$graph"]
     if len(processes) > 1:
         return dict(packed)
@@ -97,6 +114,29 @@ def _renamed(value: Json, old: str, new: str, key: str) -> Json:
         return [_renamed(entry, old, new, key) for entry in value]
     if key in {"id", "name", "type", "items", "symbols"} and isinstance(value, str):
         return new + value[len(old) :] if value == old or value.startswith(f"{old}/") else value
+    return value
+
+
+def _named(value: Json) -> Iterator[tuple[str, Json]]:
+    """Everything with an identifier."""
+    if isinstance(value, dict):
+        for field in ("id", "name"):
+            if isinstance(value.get(field), str):
+                yield value[field], value
+        for entry in value.values():
+            yield from _named(entry)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from _named(entry)
+
+
+def _with_imports(value: Json, named: dict[str, Json]) -> Json:
+    """``value`` with what cwltool's packing writes once, and refers to elsewhere, written everywhere."""
+    if isinstance(value, dict):
+        imported = named.get(value.get("$import", "")) if len(value) == 1 else None
+        return {key: _with_imports(entry, named) for key, entry in (value if imported is None else imported).items()}
+    if isinstance(value, list):
+        return [_with_imports(entry, named) for entry in value]
     return value
 
 

@@ -82,14 +82,16 @@ class EngineRegistry:
                 continue
         return found
 
+    def working(self) -> dict[str, Engine]:
+        """Each engine that is set up here and can be loaded, by name."""
+        return {name: engine for name, engine in self.every().items() if not isinstance(engine, EngineBroken)}
+
     def start(self) -> None:
         """Let engines load what they will need, so that the first run need not wait for it.
 
         An engine that cannot start is broken from then on; without the default one there is no service.
         """
-        for name, engine in self.every().items():
-            if isinstance(engine, EngineBroken):
-                continue
+        for name, engine in self.working().items():
             try:
                 _call(engine, "start")
             except Exception as error:

@@ -9,7 +9,7 @@ from stemma.auth.principal import Principal
 from stemma.database.queries import audit
 from stemma.database.queries.audit import AuditEntry
 
-WORKFLOW, RUN = "workflow", "run"
+WORKFLOW, RUN, ENGINE = "workflow", "run", "engine"
 """Kinds of resources."""
 
 
@@ -25,14 +25,20 @@ class Deed(StrEnum):
     STOP = "run.stop"
     DELETE = "run.delete"
     CAPTURE = "provenance.capture"
+    ENGINE_LOGIN = "engine.login"
+    """A credential for an engine is given, for a person or a group."""
+    ENGINE_LOGOUT = "engine.logout"
 
     @property
     def kind(self) -> str:
         """What it is done to."""
-        return WORKFLOW if self.startswith("workflow.") else RUN
+        first = self.partition(".")[0]
+        return first if first in {WORKFLOW, ENGINE} else RUN
 
 
-def record(session: Session, principal: Principal, deed: Deed, resource_id: int, *, group: str, now: datetime) -> None:
+def record(
+    session: Session, principal: Principal, deed: Deed, resource_id: int | str, *, group: str | None, now: datetime
+) -> None:
     """Write down that ``principal`` did something, in the transaction that does it: both are there, or neither."""
     audit.add(
         session,

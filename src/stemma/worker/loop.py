@@ -88,7 +88,7 @@ class Worker:
         return Claimant(
             worker=self.name,
             home=self.installation.home_id,
-            engines=tuple(name for name in engines.names if engines.get(name).is_remote is elsewhere),
+            engines=tuple(name for name, engine in engines.working().items() if engine.is_remote is elsewhere),
             lease_seconds=settings.lease_seconds,
             takeover_seconds=settings.takeover_seconds,
         )
@@ -254,10 +254,10 @@ def _claim(claimant: Claimant, limit: int, session: Session) -> list[Claim]:
 def run_worker(settings: Settings) -> int:
     """The process of ``stemma worker``: work until SIGTERM or SIGINT; return the exit code."""
     installation = open_installation(settings)
+    installation.engines.start()
     worker = Worker(installation)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.drain())
-    installation.engines.start()
     logger.info("worker %s (process %s) attends to %s runs at a time", worker.name, os.getpid(), settings.worker_slots)
     try:
         worker.run()

@@ -34,9 +34,11 @@ from stemma.api.schemas.workflows import (
 from stemma.cwl import steps
 from stemma.database.queries import workflows
 from stemma.database.tables import RevisionRow
+from stemma.database.tables.runs import ENGINE_LENGTH
 from stemma.errors import NotFound
 from stemma.lifecycle import register as registering
 from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.suitability import check_engine
 from stemma.lifecycle.validate import Upload, validate
 from stemma.provenance.render import Format
 
@@ -52,6 +54,10 @@ TextQuery = Annotated[str | None, Query(description="Here or as a form field.")]
 NameForm = Annotated[str | None, Form(alias="name", description="Here or as a query parameter.")]
 VersionForm = Annotated[str | None, Form(alias="version", description="Here or as a query parameter.")]
 GroupForm = Annotated[str | None, Form(alias="group", description="Needed by who is in several groups.")]
+EngineQuery = Annotated[
+    str | None, Query(max_length=ENGINE_LENGTH, description="Whether this engine can run it; here or as a form field.")
+]
+EngineForm = Annotated[str | None, Form(alias="engine", max_length=ENGINE_LENGTH)]
 MainForm = Annotated[
     str | None,
     Form(alias="main", description="Which document of a zip to run, as `path.cwl`, `path.cwl#id` or `#id`."),
@@ -157,17 +163,23 @@ def check(
     name: TextQuery = None,
     version: TextQuery = None,
     main: TextQuery = None,
+    engine: EngineQuery = None,
     name_form: NameForm = None,
     version_form: VersionForm = None,
     main_form: MainForm = None,
+    engine_form: EngineForm = None,
 ) -> Response:
-    """Check a document as registration does, and store nothing."""
+    """Check a document as registration does, and store nothing; with `engine`, also whether that can run it."""
     named = given(name, name_form), given(version, version_form)
     if any(named):
         registering.check_name(named[0] or "name", named[1] or "version")
     spec, inputs = _spec(caller.installation, spec_file), _inputs(caller.installation, input_file)
     validated = validate(caller.installation, spec, inputs, main=given(main, main_form))
-    return answer(ValidatedShown.of(validated), "this can be registered")
+    named_engine = given(engine, engine_form)
+    if named_engine is not None:
+        check_engine(caller.installation, caller.principal, validated, named_engine)
+    can_run = f", and engine {named_engine} can run it" if named_engine else ""
+    return answer(ValidatedShown.of(validated), f"this can be registered{can_run}")
 
 
 @router.get("/{registry_id:number}/revisions", response_model=Envelope[list[RevisionShown]], responses=guarded(404))

@@ -9,7 +9,7 @@ from stemma.api.dependencies import Reader, open_to_all
 from stemma.api.error_responses import documented, error_answer, guarded
 from stemma.api.metrics import CONTENT_TYPE, Metrics
 from stemma.api.schemas.envelope import Envelope
-from stemma.api.schemas.service import Health, LoginWays, Readiness, WhoAmI
+from stemma.api.schemas.service import EngineAnswer, Health, LoginWays, PartState, Readiness, WhoAmI
 from stemma.api.service import Service
 from stemma.errors import DatabaseUnavailable, Unavailable
 
@@ -31,7 +31,14 @@ def ready(request: Request) -> Response:
     if "unavailable" in {found.database, found.store} or not issuer.has_keys:
         wait = {"Retry-After": str(Unavailable.retry_after_seconds)}
         return error_answer(503, "a part of the service does not answer", found.model_dump(), headers=wait)
-    return answer(found, "ready" if issuer.answers else "ready, but nobody can log in: the login service is silent")
+    return answer(found, _message(found))
+
+
+def _message(found: Readiness) -> str:
+    if found.login == PartState.UNAVAILABLE:
+        return "ready, but nobody can log in: the login service is silent"
+    silent = [engine.name for engine in found.engines if engine.state is PartState.UNAVAILABLE]
+    return f"ready, but runs wait on {', '.join(silent)}: no answer from there" if silent else "ready"
 
 
 def _readiness(service: Service, *, can_log_in: bool) -> Readiness:
@@ -46,6 +53,7 @@ def _readiness(service: Service, *, can_log_in: bool) -> Readiness:
         database="ready" if database else "unavailable",
         store="ready" if store else "unavailable",
         login="ready" if can_log_in else "unavailable",
+        engines=[EngineAnswer.of(probed) for probed in service.probes.seen()],
     )
 
 

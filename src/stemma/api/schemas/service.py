@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from stemma.api.schemas.envelope import Answer
+from stemma.lifecycle.probing import Probed
 
 
 class PartState(StrEnum):
@@ -22,6 +23,20 @@ class Health(Answer):
     version: str = Field(examples=["0.1.0"])
 
 
+class EngineAnswer(Answer):
+    """Whether an engine elsewhere answers."""
+
+    name: str = Field(examples=["reana"])
+    state: PartState
+    version: str | None = Field(description="Of what runs the jobs there.", examples=["0.9.4"])
+
+    @classmethod
+    def of(cls, probed: Probed) -> "EngineAnswer":
+        """What is shown of ``probed``: not why it does not answer, which is for operators."""
+        state = PartState.UNAVAILABLE if probed.version is None else PartState.READY
+        return cls(name=probed.name, state=state, version=probed.version)
+
+
 class Readiness(Answer):
     """Each part, and whether it answers."""
 
@@ -29,6 +44,9 @@ class Readiness(Answer):
     store: PartState
     login: PartState = Field(
         description="Unavailable: nobody can log in; who did before goes on, so that the service as a whole is ready."
+    )
+    engines: list[EngineAnswer] = Field(
+        description="Those elsewhere, as they answered within the last half minute; runs on one that does not wait."
     )
 
 

@@ -321,25 +321,24 @@ class OwnersReana:
         crumbs = Crumbs.of(folder.path)
         if crumbs.workflow_id is None or journal_reader.ending(folder.journal) is not None:
             return
-        session = self._session
+        session, workflow_id = self._session, crumbs.workflow_id
         try:
-            status = session.status(crumbs.workflow_id)
+            status = session.status(workflow_id)
         except RunGone:
             return
         if status.state.is_terminal:
             return
         with contextlib.suppress(StateConflict):  # it went on between our look and our word: the next look tells
             if status.state is RunState.RUNNING:
-                session.stop(crumbs.workflow_id)
+                session.stop(workflow_id)
             else:
-                crumbs = crumbs.noting(cancelled_at=crumbs.cancelled_at or clock.now())
-                if status.state is RunState.PENDING and clock.now() - crumbs.cancelled_at < _PENDING_PATIENCE:
-                    raise EngineUnreachable(
-                        self.name, "it is just being started there; it will be stopped when it runs"
-                    )
-                session.delete(crumbs.workflow_id)
-        session.watch.look_anew(crumbs.workflow_id)
-        if not session.status(crumbs.workflow_id).state.is_terminal:
+                cancelled_at = crumbs.cancelled_at or clock.now()
+                crumbs.noting(cancelled_at=cancelled_at)
+                if status.state is RunState.PENDING and clock.now() - cancelled_at < _PENDING_PATIENCE:
+                    raise EngineUnreachable(self.name, "it is just being started there; it will be stopped when it runs")
+                session.delete(workflow_id)
+        session.watch.look_anew(workflow_id)
+        if not session.status(workflow_id).state.is_terminal:
             raise EngineUnreachable(self.name, "the run is being stopped there")
 
     def release(self, reference: str) -> None:

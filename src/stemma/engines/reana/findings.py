@@ -42,7 +42,10 @@ def input_findings(inputs: Mapping[str, Json]) -> list[Finding]:
 def command_findings(words: Iterable[str]) -> list[Finding]:
     """Why a job's result cannot be believed: the engine changed its command line, whose words are given as CWL meant them."""
     return [
-        Finding(f"REANA's engine rewrites paths like /tmp/… in command lines: {word[:80]!r}; {ELSEWHERE}", "reana/rewritten-path")
+        Finding(
+            f"REANA's engine rewrites paths like /tmp/… in command lines: {word[:80]!r}; {ELSEWHERE}",
+            "reana/rewritten-path",
+        )
         for word in dict.fromkeys(words)
         if is_rewritten(word)
     ]

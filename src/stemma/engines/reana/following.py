@@ -27,6 +27,8 @@ _LEAST_SECONDS: Final = 3.0
 """Between two readings of the logs of a run that goes on."""
 _SHARE: Final = 10
 """So many times as long as a reading took is waited before the next: runs of ten thousand jobs are read seldom."""
+_JOBS_A_SECOND: Final = 100
+"""The same for their replays: one of ten thousand jobs takes its time too."""
 _MOST_SECONDS: Final = 120.0
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 _TELLING: Final = re.compile(r"error|cannot|exception|invalid|unexpectedly", re.IGNORECASE)
@@ -98,6 +100,7 @@ class Follower:
         is_last_word = end is not None and self._is_too_late(now)
         collector = Collector(session, status.id, dict(crumbs.digests))
         found = collector.collect(logs.jobs, is_last_word=is_last_word)
+        spent = time.monotonic() - began
         if collector.digests != crumbs.digests:
             crumbs = crumbs.noting(digests=collector.digests)
         self._keep_logs(found, logs.workflow_log)
@@ -116,8 +119,8 @@ class Follower:
         )
         self._replay(session, status.id, results)
         self._seen = status.progress if not found.unread else None
-        spent = time.monotonic() - began
-        self._next_reading = time.monotonic() + min(max(_LEAST_SECONDS, _SHARE * spent), _MOST_SECONDS)
+        pause = max(_LEAST_SECONDS, _SHARE * spent, len(found.jobs) / _JOBS_A_SECOND)
+        self._next_reading = time.monotonic() + min(pause, _MOST_SECONDS)
 
     def _is_too_late(self, now: float) -> bool:
         """Whether logs that are not there yet will not come."""

@@ -130,9 +130,7 @@ def _result(block: list[str], words: str) -> JobResult | None:
             return None
     stdout, stderr = _words(words)
     started, ended = (datetime.fromtimestamp(float(moment), UTC) for moment in ending.groups()[1:])
-    return JobResult(
-        key, int(ending[1]), started, ended, tuple(files), tuple(folders), tuple(links), stdout, stderr
-    )
+    return JobResult(key, int(ending[1]), started, ended, tuple(files), tuple(folders), tuple(links), stdout, stderr)
 
 
 def _known(digest: str) -> str | None:

@@ -13,10 +13,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from stemma.engines.reana.prepare_contents import with_readable_ports
-from stemma.engines.reana.prepare_graph import Inherited, ids, listed, members, remaining, renamed, short, unused, without_bindings
+from stemma.engines.reana.prepare_graph import (
+    Inherited,
+    ids,
+    listed,
+    members,
+    remaining,
+    renamed,
+    short,
+    unused,
+    without_bindings,
+)
 from stemma.engines.reana.prepare_steps import Steps
 from stemma.engines.reana.prepare_text import is_safe_name
-from stemma.engines.reana.prepare_tools import Means, Names, rewritten
+from stemma.engines.reana.prepare_tools import Execution, Means, Names, rewritten
 from stemma.engines.reana.prepare_types import with_types_inlined
 from stemma.engines.reana.refusals import Refusals
 from stemma.engines.reana.wrapping import FOLDER, SCRIPT, script
@@ -106,13 +116,15 @@ class _Preparation:
         self.means = Means(_names(packed, taken), default_image, resource_hints, self.refusals)
         self._steps = Steps(self.means.names, self.refusals)
         self._taken = {*self._processes}
+        self._only_path: str | None = None
+        """The key of the one step around a document that is a tool."""
 
     def done(self) -> Prepared:
         main = self._main()
         if main["class"] != "Workflow":
             main = self._wrapped(main)
         self._graph[_MAIN] = {}
-        self._graph[_MAIN] = self._workflow(main, Inherited(), "")
+        self._graph[_MAIN] = self._workflow(main, Inherited(), "", is_fixed=True)
         for helper in self._steps.helpers():
             self._graph[helper["id"]] = helper
         document = {**self._rest, "$graph": list(self._graph.values())}
@@ -141,7 +153,7 @@ class _Preparation:
         above = [entry for entry in listed(tool.get("requirements")) if entry["class"] == "InlineJavascriptRequirement"]
         self._processes = {inner_id: inner}
         self._taken.add(inner_id)
-        self._steps.only_name = name
+        self._only_path = name
         return {
             "class": "Workflow",
             "id": _MAIN,
@@ -158,39 +170,38 @@ class _Preparation:
                 {
                     "id": step,
                     "run": inner_id,
-                    "in": [
-                        {"id": f"{step}/{short(port['id'])}", "source": port["id"]} for port in workflow["inputs"]
-                    ],
+                    "in": [{"id": f"{step}/{short(port['id'])}", "source": port["id"]} for port in workflow["inputs"]],
                     "out": [f"{step}/{short(port['id'])}" for port in workflow["outputs"]],
                 }
             ],
         }
 
-    def _workflow(self, workflow: dict[str, Json], outside: Inherited, path: str) -> dict[str, Json]:
+    def _workflow(self, workflow: dict[str, Json], outside: Inherited, path: str, *, is_fixed: bool) -> dict[str, Json]:
+        """A workflow; ``is_fixed`` where it is run once, so that ``path`` is its key."""
         self._check_requirements(workflow, path)
         inherited = outside.within(workflow)
         new = {key: value for key, value in workflow.items() if key not in {"steps", "requirements", "hints"}}
         new = {**copy.deepcopy(new), **copy.deepcopy(remaining(workflow)), "steps": []}
         for step in workflow["steps"]:
-            below = f"{path}/{short(step['id'])}" if path else short(step["id"])
+            below = self._only_path or (f"{path}/{short(step['id'])}" if path else short(step["id"]))
             self._check_requirements(step, below)
             run = step["run"] if isinstance(step["run"], dict) else self._processes[step["run"]]
-            made = self._process(run, inherited.within(step), below, f"{step['id']}/run")
-            new["steps"] += self._steps.rewritten(workflow["id"], step, made, run, below)
-        if path:
+            key = below if is_fixed and not listed(step.get("scatter")) else None
+            made = self._process(run, inherited.within(step), below, f"{step['id']}/run", key)
+            new["steps"] += self._steps.rewritten(workflow["id"], step, made, run, below, is_fixed=is_fixed)
+        if not is_fixed:
             new["inputs"].append({"id": f"{workflow['id']}/{self._steps.at}", "type": "string"})
         self._steps.require_features(new)
         return new
 
-    def _process(self, process: dict[str, Json], outside: Inherited, path: str, inline_id: str) -> str:
+    def _process(self, process: dict[str, Json], outside: Inherited, path: str, inline_id: str, key: str | None) -> str:
         """The identifier in the new graph of what a step runs; one for all steps that run it alike."""
         old = process.get("id") or _scope(process) or inline_id
-        inherited = outside.within(process)
-        alike = json.dumps([old, outside.requirements, outside.hints], sort_keys=True, default=str)
+        alike = json.dumps([old, key, outside.requirements, outside.hints], sort_keys=True, default=str)
         known = self._made.get(alike)
         if known is not None:
             return known
-        new = unused(f"#{short(path)}" if "/" in old else old, {*self._graph, *(self._taken - {old})})
+        new = unused(f"#{path.rpartition('/')[2]}" if "/" in old else old, {*self._graph, *(self._taken - {old})})
         if len(self._graph) >= _MOST_PROCESSES:
             self.refusals.add("", "too-large", f"it comes to more than {_MOST_PROCESSES} tools and workflows")
             return new
@@ -198,13 +209,15 @@ class _Preparation:
         self._graph[new] = {}
         process = with_readable_ports({**process, "id": old})
         if process["class"] == "Workflow":
-            made = self._workflow(process, outside, path)
+            made = self._workflow(process, outside, path, is_fixed=key is not None)
         elif process["class"] == "CommandLineTool":
             self._check_requirements(process, path)
-            made = rewritten(process, inherited, path, self.means)
+            made = rewritten(process, outside.within(process), Execution(path, key), self.means)
         else:
             if process["class"] != "ExpressionTool":
-                self.refusals.add(path, "operation", "it is an Operation, which nobody can run", "give it a tool to run")
+                self.refusals.add(
+                    path, "operation", "it is an Operation, which nobody can run", "give it a tool to run"
+                )
             made = {**copy.deepcopy(process), **remaining(process)}
         self._graph[new] = renamed(made, old, new)
         return new
@@ -302,13 +315,16 @@ def _moved(document: dict[str, Json]) -> dict[str, Json]:
 
 def _pointing_at(main: dict[str, Json], rest: dict[str, Json]) -> dict[str, Json]:
     """A small workflow that runs the document in the workspace."""
-    step = f"{_MAIN}/{unused('document', {short(port['id']) for field in ('inputs', 'outputs') for port in main[field]})}"
+    step = (
+        f"{_MAIN}/{unused('document', {short(port['id']) for field in ('inputs', 'outputs') for port in main[field]})}"
+    )
     inputs = [
         {"id": port["id"], "type": ["null", *members(port["type"])] if "default" in port else port["type"]}
         for port in main["inputs"]
     ]
     outputs = [
-        {"id": port["id"], "type": port["type"], "outputSource": f"{step}/{short(port['id'])}"} for port in main["outputs"]
+        {"id": port["id"], "type": port["type"], "outputSource": f"{step}/{short(port['id'])}"}
+        for port in main["outputs"]
     ]
     run = {
         "id": step,

@@ -80,7 +80,12 @@ def _readable(port: dict[str, Json]) -> dict[str, Json]:
 
 def _is_list(kind: Json) -> bool:
     found = list(members(kind))
-    return len(found) == 1 and isinstance(found[0], dict) and found[0].get("type") == "array" and found[0]["items"] == "File"
+    return (
+        len(found) == 1
+        and isinstance(found[0], dict)
+        and found[0].get("type") == "array"
+        and found[0]["items"] == "File"
+    )
 
 
 def _is_optional(kind: Json) -> bool:

@@ -1,7 +1,7 @@
 """The steps of workflows, so that each job knows which execution it is.
 
-The key of an execution (``by_year[2]/summarise``) goes down through inputs of ours. A scatter gets one more port, with
-the numbers of its elements, which a small ExpressionTool counts.
+The key of an execution (``by_year[2]/summarise``) stands in the tool where it is known beforehand. Below a scatter it goes down
+through inputs of ours, and the scatter gets one more port, with the numbers of its elements, which a small ExpressionTool counts.
 """
 
 import copy
@@ -30,8 +30,6 @@ class Steps:
         self._names = names
         self._refusals = refusals
         self.has_scatter = self.has_readers = False
-        self.only_name: str | None = None
-        """The key of the one step around a document that is a tool."""
 
     @property
     def at(self) -> str:
@@ -61,27 +59,27 @@ class Steps:
         }
 
     def rewritten(
-        self, workflow: str, step: dict[str, Json], run: str, process: dict[str, Json], path: str
+        self, workflow: str, step: dict[str, Json], run: str, process: dict[str, Json], path: str, *, is_fixed: bool
     ) -> list[dict[str, Json]]:
-        """``step``, which runs ``process`` under the name ``run``, and the steps that it needs beside it."""
-        name = self.only_name or short(step["id"])
-        self._check(step, name, path)
+        """``step``, which runs ``process`` under the name ``run``, and the steps that it needs beside it.
+
+        ``path`` is its definition's, and what its key is where its workflow is run once (``is_fixed``).
+        """
         new = {key: copy.deepcopy(value) for key, value in step.items() if key not in {"requirements", "hints", "run"}}
         new = {**new, **copy.deepcopy(remaining(step)), "run": run}
         reading = f"{workflow}/{self._names.prefix}_read_{short(step['id'])}"
         helpers = read_before(new, process, reading, self.reader_id, path, self._refusals)
         self.has_readers = self.has_readers or bool(helpers)
-        kind = process["class"]
-        if kind not in {"CommandLineTool", "Workflow"}:
+        is_scattered = bool(listed(step.get("scatter")))
+        has_key = process["class"] in {"CommandLineTool", "Workflow"} and (is_scattered or not is_fixed)
+        self._check(step, path, has_key=has_key)
+        if not has_key:
             return [new, *helpers]
         counting = self._scattered(workflow, new, path)
-        is_root = "/" not in path
-        source = None if is_root else f"{workflow}/{self.at}"
-        key = name if is_root else f"$(self)/{name}"
-        if counting:
-            key += f"[$(inputs.{self._index})]"
-        port = self.at if kind == "Workflow" else self._names.key
-        new["in"].append(self._carrier(f"{step['id']}/{port}", source, key, is_plain=is_root and not counting))
+        port = self.at if process["class"] == "Workflow" else self._names.key
+        key = path if is_fixed else f"$(self)/{short(step['id'])}"
+        carrier = {"id": f"{step['id']}/{port}", "valueFrom": f"{key}[$(inputs.{self._index})]" if counting else key}
+        new["in"].append(carrier if is_fixed else {**carrier, "source": f"{workflow}/{self.at}"})
         return [new, *counting, *helpers]
 
     def helpers(self) -> list[dict[str, Json]]:
@@ -99,14 +97,6 @@ class Steps:
     def _index(self) -> str:
         return f"{self._names.prefix}_index"
 
-    def _carrier(self, identifier: str, source: str | None, key: str, *, is_plain: bool) -> dict[str, Json]:
-        if is_plain:
-            return {"id": identifier, "default": key}
-        carrier: dict[str, Json] = {"id": identifier, "valueFrom": key}
-        if source is not None:
-            carrier["source"] = source
-        return carrier
-
     def _scattered(self, workflow: str, step: dict[str, Json], path: str) -> list[dict[str, Json]]:
         ports = listed(step.get("scatter"))
         if not ports:
@@ -121,7 +111,11 @@ class Steps:
             return []
         self.has_scatter = True
         count = f"{workflow}/{self._names.prefix}_count_{short(step['id'])}"
-        same = {key: copy.deepcopy(counted[key]) for key in ("source", "linkMerge", "pickValue", "default") if key in counted}
+        same = {
+            key: copy.deepcopy(counted[key])
+            for key in ("source", "linkMerge", "pickValue", "default")
+            if key in counted
+        }
         index = f"{step['id']}/{self._index}"
         step["in"].append({"id": index, "source": f"{count}/indices"})
         step["scatter"] = [*ports, index]
@@ -135,13 +129,15 @@ class Steps:
             }
         ]
 
-    def _check(self, step: dict[str, Json], name: str, path: str) -> None:
+    def _check(self, step: dict[str, Json], path: str, *, has_key: bool) -> None:
+        name = path.rpartition("/")[2]
         if _STEP_NAME.fullmatch(name) is None:
             self._refusals.add(path, "step-name", f"REANA cannot carry its name {name!r}", "rename the step")
         if _REWRITTEN_KEY.search(f"{path}/"):
-            self._refusals.add(path, "step-name", "REANA's engine rewrites its name, for '/tmp/' is in it", "rename the step")
-        spoken = {key: value for key, value in step.items() if key in {"in", "when"}}
-        for text in strings(spoken):
+            self._refusals.add(
+                path, "step-name", "REANA's engine rewrites its name, for '/tmp/' is in it", "rename the step"
+            )
+        for text in strings({key: value for key, value in step.items() if has_key and key in {"in", "when"}}):
             if names_all_inputs(text):
                 reason = "an expression uses 'inputs' as a whole, which has entries more on REANA"
                 remedy = "name the inputs that are meant, or run it on another engine"

@@ -7,7 +7,14 @@ from typing import Final
 from urllib.parse import quote
 
 from stemma.engines.reana.prepare_graph import Inherited, is_of_files, listed, members, remaining, short
-from stemma.engines.reana.prepare_text import guarded, has_expression, is_rewritten, names_all_inputs, reference, strings
+from stemma.engines.reana.prepare_text import (
+    guarded,
+    has_expression,
+    is_rewritten,
+    names_all_inputs,
+    reference,
+    strings,
+)
 from stemma.engines.reana.prepare_workdir import WorkDir, work_dir
 from stemma.engines.reana.refusals import Refusals, has_no_bash
 from stemma.engines.reana.wrapping import JOB_WORD, escaped, exit_cases, opening
@@ -46,11 +53,22 @@ class Means:
     refusals: Refusals
 
 
-def rewritten(tool: dict[str, Json], inherited: Inherited, step: str, means: Means) -> dict[str, Json]:
-    """A CommandLineTool that runs on REANA, with one input more: the key of the execution.
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Which step a tool is for."""
+
+    step: str
+    """Its path."""
+    key: str | None
+    """The key of its one execution; None where there are several, and an input tells."""
+
+
+def rewritten(tool: dict[str, Json], inherited: Inherited, execution: Execution, means: Means) -> dict[str, Json]:
+    """A CommandLineTool that runs on REANA.
 
     ``inherited`` is what holds within the tool, its own requirements among it. What cannot be made right is refused.
     """
+    step = execution.step
     new = {key: value for key, value in copy.deepcopy(tool).items() if key not in {"requirements", "hints"}}
     _convert_streams(new)
     needs_shell = inherited.effective("ShellCommandRequirement")[0] is not None
@@ -62,16 +80,26 @@ def rewritten(tool: dict[str, Json], inherited: Inherited, step: str, means: Mea
         requirements.append({"class": "InitialWorkDirRequirement", "listing": folder.listing})
     _guard_bindings(new["inputs"], means.names.slash, needs_shell=needs_shell)
     own = _own_arguments(new, means.names.slash, needs_shell=needs_shell)
-    before = list(_before(new, inherited, folder, means, needs_shell=needs_shell))
-    _check(new, inherited, [*before, *own], step, means)
-    for field in ("baseCommand", "stdin", "stdout", "stderr", "successCodes", "temporaryFailCodes", "permanentFailCodes"):
+    key = f"$(inputs.{means.names.key})" if execution.key is None else escaped(execution.key)
+    before = list(_before(new, inherited, folder, means.names.slash, key, needs_shell=needs_shell))
+    _check(new, inherited, [*before, *own], execution, means)
+    for field in (
+        "baseCommand",
+        "stdin",
+        "stdout",
+        "stderr",
+        "successCodes",
+        "temporaryFailCodes",
+        "permanentFailCodes",
+    ):
         new.pop(field, None)
     new["arguments"] = [*before, *own, _raw(_after(needs_shell=needs_shell), _LAST)]
     new["requirements"] = requirements
     hints = kept.get("hints", []) + _hints(inherited, means)
     if hints:
         new["hints"] = hints
-    new["inputs"] = [*new["inputs"], {"id": f"{tool['id']}/{means.names.key}", "type": "string"}]
+    if execution.key is None:
+        new["inputs"] = [*new["inputs"], {"id": f"{tool['id']}/{means.names.key}", "type": "string"}]
     return new
 
 
@@ -147,10 +175,9 @@ def _own_arguments(tool: dict[str, Json], slash: str, *, needs_shell: bool) -> l
 
 
 def _before(
-    tool: dict[str, Json], inherited: Inherited, folder: WorkDir, means: Means, *, needs_shell: bool
+    tool: dict[str, Json], inherited: Inherited, folder: WorkDir, slash: str, key: str, *, needs_shell: bool
 ) -> Iterator[Json]:
     """The arguments that stand before the document's own, up to the place of its command."""
-    slash, key = means.names.slash, f"$(inputs.{means.names.key})"
     codes = exit_cases(
         listed(tool.get("successCodes")),
         [*listed(tool.get("temporaryFailCodes")), *listed(tool.get("permanentFailCodes"))],
@@ -200,8 +227,10 @@ def _staging(tool: dict[str, Json], folder: WorkDir, slash: str) -> Iterator[Jso
 
 def _is_on_the_command_line(port: dict[str, Json]) -> bool:
     """Whether all of a port's files are arguments as they are: the wrapper looks for those anyway."""
-    return isinstance(port.get("inputBinding"), dict) and "valueFrom" not in port["inputBinding"] and (
-        "itemSeparator" not in port["inputBinding"]
+    return (
+        isinstance(port.get("inputBinding"), dict)
+        and "valueFrom" not in port["inputBinding"]
+        and ("itemSeparator" not in port["inputBinding"])
     )
 
 
@@ -227,8 +256,11 @@ def _tagged(tag: str, text: str) -> Json:
     return {"prefix": tag, "separate": False, "valueFrom": text, "position": _FIRST}
 
 
-def _check(tool: dict[str, Json], inherited: Inherited, arguments: list[Json], step: str, means: Means) -> None:
+def _check(
+    tool: dict[str, Json], inherited: Inherited, arguments: list[Json], execution: Execution, means: Means
+) -> None:
     """Refuse what its strings would come to."""
+    step = execution.step
     bindings = [{key: value for key, value in port.items() if key not in _WORDS} for port in tool["inputs"]]
     outputs = [{key: value for key, value in port.items() if key not in _WORDS} for port in tool["outputs"]]
     script = inherited.effective("InlineJavascriptRequirement")[0] or {}
@@ -238,10 +270,14 @@ def _check(tool: dict[str, Json], inherited: Inherited, arguments: list[Json], s
             reason = f"REANA's engine rewrites paths like /tmp/… and /var/lib/cwl/… in command lines: {_excerpt(text)}"
             means.refusals.add(step, "rewritten-path", reason, "take another path, or run it on another engine")
     for text in (*command, *strings(outputs)):
-        if names_all_inputs(text):
+        if execution.key is None and names_all_inputs(text):
             reason = f"an expression uses 'inputs' as a whole, which has entries more on REANA: {_excerpt(text)}"
-            means.refusals.add(step, "whole-inputs", reason, "name the inputs that are meant, or run it on another engine")
-    if any(code != 0 for code in listed(tool.get("successCodes"))) and any("exitCode" in text for text in strings(outputs)):
+            means.refusals.add(
+                step, "whole-inputs", reason, "name the inputs that are meant, or run it on another engine"
+            )
+    if any(code != 0 for code in listed(tool.get("successCodes"))) and any(
+        "exitCode" in text for text in strings(outputs)
+    ):
         means.refusals.add(step, "exit-code", "its outputs depend on runtime.exitCode, which REANA does not tell")
     if sum(len(text.encode()) for text in strings(arguments)) > _MOST_BYTES:
         means.refusals.add(step, "long-command", "its command line is too long for REANA with the texts in it")

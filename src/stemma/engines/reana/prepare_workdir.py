@@ -16,7 +16,18 @@ from stemma.records import Json
 
 _REFERENCE: Final = re.compile(r"\$\(inputs\.(\w+)((?:\.\w+|\[[^\]]*\])*)\)")
 _FILE_TEXTS: Final = frozenset(
-    {".path", ".location", ".basename", ".nameroot", ".nameext", ".dirname", ".size", ".checksum", ".contents", ".format"}
+    {
+        ".path",
+        ".location",
+        ".basename",
+        ".nameroot",
+        ".nameext",
+        ".dirname",
+        ".size",
+        ".checksum",
+        ".contents",
+        ".format",
+    }
 )
 _TEXT_TYPES: Final = frozenset({"string", "int", "long", "float", "double", "boolean"})
 _FILE_FIELDS: Final = frozenset({"class", "basename", "contents"})

@@ -32,7 +32,7 @@ _FORGET_SECONDS: Final = 120.0
 """A run that nobody has asked about for so long is not watched any more."""
 _SETTLED_SECONDS: Final = 60.0
 """How long it is believed that a run has ended, or is gone, before it is looked at again."""
-_RUNS_A_PAGE: Final = 500
+_RUNS_A_PAGE: Final = (500, 100, 20)
 _NEVER: Final = float("-inf")
 _FEW: Final = 3
 _SINGLE_LOOKS: Final = 20
@@ -152,9 +152,9 @@ class Watch:
             raise
         others = self._session.server.watched()
         with known.lock:
-            self._learn(known, found, before, others)
+            self._learn(known, found, before, now, others)
 
-    def _learn(self, known: _Known, found: "_Looked", before: dict[str, RunStatus], others: int) -> None:
+    def _learn(self, known: _Known, found: "_Looked", before: dict[str, RunStatus], began: float, others: int) -> None:
         now = self._clock()
         known.failure, known.failures = None, 0
         kept = {id_: run for id_, run in known.runs.items() if id_ in known.asked and id_ not in found.gone}
@@ -166,7 +166,7 @@ class Watch:
         is_moving = any(before.get(id_) != known.runs.get(id_) for id_ in known.asked)
         wanted = _SHORTEST if is_moving else min(known.interval * _SLOWER, _LONGEST)
         share = others / (_SHARE * self._session.server.limiter.per_second)
-        known.interval = max(wanted, found.requests / _LOOKS_PER_SECOND, share)
+        known.interval = max(wanted, found.requests / _LOOKS_PER_SECOND, share, now - began)
         known.looked_at = now
 
 
@@ -190,11 +190,21 @@ class _Looked:
             self._one(workflow_id)
 
     def _list(self, states: frozenset[RunState], *, pages: int) -> None:
+        """Some pages of the list; smaller ones where the jobs of its runs are so many that a page is too large."""
+        for size in _RUNS_A_PAGE:
+            try:
+                self._pages(states, size, pages)
+            except faults.AnswerTooLarge:
+                continue
+            return
+        raise faults.unreachable("its list of runs is too large")
+
+    def _pages(self, states: frozenset[RunState], size: int, pages: int) -> None:
         self.requests += 1
-        for count, run in enumerate(self._session.listed(states=sorted(states), page_size=_RUNS_A_PAGE)):
-            if count >= pages * _RUNS_A_PAGE:
+        for count, run in enumerate(self._session.listed(states=sorted(states), page_size=size)):
+            if count >= pages * size:
                 break
-            self.requests += count > 0 and count % _RUNS_A_PAGE == 0
+            self.requests += count > 0 and count % size == 0
             self.runs[run.id] = run
 
     def _one(self, workflow_id: str) -> None:

@@ -42,7 +42,7 @@ def script() -> bytes:
 def opening(slash: str, codes: str) -> str:
     """What a job begins with once its key was said, up to where its key is said again."""
     meaning = f"ok() {{ case $1 in {codes} *) return $1;; esac; }}\n" if codes else ""
-    return f''';\nG={slash}\n. "${{HOME%/cwl/outdir/*}}/{SCRIPT}"\n{meaning}key() {{ J=$1; }}\nkey'''
+    return f""";\nG={slash}\n. "${{HOME%/cwl/outdir/*}}/{SCRIPT}"\n{meaning}key() {{ J=$1; }}\nkey"""
 
 
 def exit_cases(success: list[int], failure: list[int]) -> str:

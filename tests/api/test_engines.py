@@ -1,0 +1,255 @@
+"""Engines and credentials for them over HTTP, on each database. What is secret is looked for everywhere."""
+
+import logging
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from conftest import Served, opened_installation, served_installation
+from stemma.auth.policy import ADMIN, USER
+from stemma.database.queries.audit import AuditEntry, Wanted, entries
+from stemma.engines.protocol import Owner
+from support.databases import KINDS
+from support.installed_engines import installed_engines
+from support.tokens import token
+
+SECRET = "geheim-4711-ganz"
+ENGINES = """
+from support.scripted_engine import ScriptedEngine
+
+class WithAccounts(ScriptedEngine):
+    def acting_for(self, owner):
+        return self
+
+def vault(context):
+    return WithAccounts(context.name, is_remote=True)
+
+def broken(context):
+    raise ValueError("geheim-4711-ganz")
+
+def odd(context):
+    engine = ScriptedEngine(context.name)
+    engine.describe = lambda: 1 / 0
+    return engine
+"""
+ENTRIES = {"vault": "engines_of_tests:vault", "broken": "engines_of_tests:broken", "odd": "engines_of_tests:odd"}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("engines")
+    with (
+        installed_engines(folder / "packages", {"engines_of_tests": ENGINES}, ENTRIES),
+        opened_installation(request.param, folder / "home", secret_key="k" * 40) as installation,
+        served_installation(installation) as served,
+    ):
+        yield served
+
+
+def as_person(service: Served, name: str, *groups: str, roles: tuple[str, ...] = (USER,)) -> httpx.Client:
+    signed = token(service.installation.settings, name, groups=groups, roles=roles)
+    return service.client(Authorization=f"Bearer {signed}")
+
+
+@pytest.fixture
+def person(service: Served) -> Iterator[httpx.Client]:
+    """Somebody new in a group of their own, without the role of an admin."""
+    name = service.name("person")
+    with as_person(service, name, f"of-{name}") as client:
+        yield client
+
+
+@pytest.fixture
+def admin(service: Served) -> Iterator[httpx.Client]:
+    """The same as an admin."""
+    name = service.name("admin")
+    with as_person(service, name, f"of-{name}", roles=(USER, ADMIN)) as client:
+        yield client
+
+
+def engine(client: httpx.Client, name: str = "vault") -> dict[str, object]:
+    answer = client.get("/engines")
+    assert answer.status_code == 200, answer.text
+    [found] = [one for one in answer.json()["data"] if one["name"] == name]
+    shown: dict[str, object] = found
+    return shown
+
+
+def group_of(client: httpx.Client) -> str:
+    [group] = client.get("/whoami").json()["data"]["groups"]
+    return str(group)
+
+
+def used(service: Served, client: httpx.Client, group: str) -> str | None:
+    """What would be shown for a run of theirs."""
+    owner = Owner(client.get("/whoami").json()["data"]["subject"], group)
+    found = service.installation.credentials.find("vault", owner)
+    return None if found is None else found.get_secret_value()
+
+
+def audited(service: Served, answer: httpx.Response) -> list[AuditEntry]:
+    number = answer.headers["stemma-request"]
+    return [entry for entry in entries(service.installation.database, Wanted()) if str(entry.request) == number]
+
+
+def test_engines_when_listed_then_what_they_are_and_what_is_wrong(person: httpx.Client) -> None:
+    assert [one["name"] for one in person.get("/engines").json()["data"]] == ["broken", "cwltool", "odd", "vault"]
+    own = engine(person, "cwltool")
+    assert (own["default"], own["remote"], own["takes_credentials"], own["problem"]) == (True, False, False, None)
+    assert own["version"]
+    assert own["capabilities"]["cwl_versions"] == ["v1.0", "v1.1", "v1.2"]  # type: ignore[index]
+    vault = engine(person)
+    assert (vault["default"], vault["remote"], vault["takes_credentials"]) == (False, True, True)
+    assert (vault["credentials"], vault["service_credential"]) == ([], False)
+    broken = engine(person, "broken")
+    assert (broken["version"], broken["problem"]) == (
+        None,
+        "it could not be loaded (ValueError); the service's log says more",
+    )
+    assert engine(person, "odd")["problem"] == "it cannot say what it is (ZeroDivisionError)"
+
+
+def test_credential_when_given_and_taken_back_then_it_is_used_meanwhile(service: Served, person: httpx.Client) -> None:
+    group = group_of(person)
+    answer = person.put("/engines/vault/credential", json={"token": SECRET})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["data"] == {"engine": "vault", "scope": "person", "group": None}
+    assert used(service, person, group) == SECRET
+    [known] = engine(person)["credentials"]  # type: ignore[misc]
+    assert (known["scope"], known["group"]) == ("person", None)
+    assert person.delete("/engines/vault/credential").status_code == 200
+    assert used(service, person, group) is None
+    assert person.delete("/engines/vault/credential").status_code == 404
+
+
+def test_credential_of_a_group_when_an_admin_gives_it_then_its_members_have_it(
+    service: Served, admin: httpx.Client
+) -> None:
+    group = group_of(admin)
+    given = {"token": SECRET, "scope": "group", "group": group}
+    assert admin.put("/engines/vault/credential", json=given).json()["data"]["group"] == group
+    with as_person(service, service.name("member"), group) as member:
+        assert used(service, member, group) == SECRET
+        [known] = engine(member)["credentials"]  # type: ignore[misc]
+        assert (known["scope"], known["group"]) == ("group", group)
+        refused = member.put("/engines/vault/credential", json=given)
+        assert refused.status_code == 403
+        assert "you need the role reprov_admin" in refused.json()["message"]
+        taken = {"scope": "group", "group": group}
+        assert member.delete("/engines/vault/credential", params=taken).status_code == 403
+    with as_person(service, service.name("other"), f"{group}-other", roles=(USER, ADMIN)) as other:
+        assert engine(other)["credentials"] == []
+        assert other.put("/engines/vault/credential", json=given).status_code == 403
+        assert other.delete("/engines/vault/credential", params=taken).status_code == 403
+    assert used(service, admin, group) == SECRET
+    only = {"scope": "group"}  # of the only group that there is
+    assert admin.delete("/engines/vault/credential", params=only).json()["data"]["group"] == group
+    assert used(service, admin, group) is None
+
+
+def test_credential_when_the_group_is_not_clear_then_422(service: Served) -> None:
+    with as_person(service, service.name(), "one", "two", roles=(USER, ADMIN)) as client:
+        assert client.put("/engines/vault/credential", json={"token": SECRET, "scope": "group"}).status_code == 422
+        mixed = client.put("/engines/vault/credential", json={"token": SECRET, "group": "one"})
+        assert mixed.status_code == 422
+        assert "say so with scope" in mixed.json()["message"]
+
+
+@pytest.mark.parametrize("name", ["nothing", "VAULT", "reana", "vault%20", "%F0%9F%8C%A7", "x" * 300])
+def test_credential_when_there_is_no_such_engine_then_404(person: httpx.Client, name: str) -> None:
+    answer = person.put(f"/engines/{name}/credential", json={"token": SECRET})
+    assert answer.status_code == 404, answer.text
+    assert answer.headers["stemma-error"] == "engine-not-found"
+    assert person.delete(f"/engines/{name}/credential").status_code == 404
+
+
+def test_credential_when_the_engine_takes_none_then_422(person: httpx.Client) -> None:
+    answer = person.put("/engines/cwltool/credential", json={"token": SECRET})
+    assert answer.status_code == 422
+    assert "takes no credentials" in answer.json()["message"]
+
+
+def test_credential_when_the_engine_is_broken_then_503(person: httpx.Client) -> None:
+    answer = person.put("/engines/broken/credential", json={"token": SECRET})
+    assert (answer.status_code, answer.headers["stemma-error"]) == (503, "engine-broken")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"token": f"{SECRET}\n"},  # the only one that is taken, without the line's end
+        {"token": f"{SECRET}\nand more"},
+        {"token": SECRET * 2000},
+        {"token": [SECRET]},
+        {"token": {"value": SECRET}},
+        {"scope": SECRET, "token": "x"},
+        {"group": [SECRET], "token": "x"},
+        {"group": SECRET * 100, "token": "x"},
+        {SECRET: "x", "token": "y"},
+        {"secret": SECRET},
+        [SECRET],
+        SECRET,
+    ],
+)
+def test_credential_when_the_request_is_wrong_then_nothing_repeats_the_secret(
+    service: Served, person: httpx.Client, body: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="stemma")
+    answer = person.put("/engines/vault/credential", json=body)
+    is_fine = body == {"token": f"{SECRET}\n"}
+    assert answer.status_code == (200 if is_fine else 422), answer.text
+    [entry] = audited(service, answer)
+    assert entry.result == ("done" if is_fine else "invalid-request")
+    assert SECRET not in f"{answer.text} {answer.headers} {entry} {caplog.text}"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", f'{{"token": "{SECRET}"'.encode(), f"{SECRET}".encode(), b"\xff\xfe"])
+def test_credential_when_the_body_is_no_json_then_422_without_it(person: httpx.Client, content: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = person.put("/engines/vault/credential", content=content, headers=headers)
+    assert answer.status_code == 422
+    assert SECRET not in answer.text
+
+
+def test_everything_when_a_credential_is_kept_then_no_answer_tells_it_or_its_length(
+    service: Served, admin: httpx.Client
+) -> None:
+    answers = [
+        admin.put("/engines/vault/credential", json={"token": SECRET, "scope": scope}) for scope in ("person", "group")
+    ]
+    longer = [admin.put("/engines/vault/credential", json={"token": SECRET * 9})]
+    told = [admin.get("/engines") for _ in range(2)]
+    told += [admin.delete("/engines/vault/credential", params={"scope": scope}) for scope in ("person", "group")]
+    assert all(answer.status_code == 200 for answer in [*answers, *longer, *told])
+    assert SECRET not in " ".join(answer.text for answer in [*answers, *longer, *told])
+    assert answers[0].text == longer[0].text
+
+
+def test_credential_when_changed_or_refused_then_on_record(service: Served, admin: httpx.Client) -> None:
+    group = group_of(admin)
+    name = admin.get("/whoami").json()["data"]["username"]
+    given = admin.put("/engines/vault/credential", json={"token": SECRET, "scope": "group"})
+    gone = admin.delete("/engines/vault/credential", params={"scope": "group", "group": group})
+    again = admin.delete("/engines/vault/credential", params={"scope": "group", "group": group})
+    unknown = admin.put("/engines/nothing/credential", json={"token": SECRET})
+    told = [
+        (entry.by.username, entry.action, entry.resource_kind, entry.resource_id, entry.group, entry.result)
+        for answer in (given, gone, again, unknown)
+        for entry in audited(service, answer)
+    ]
+    assert told == [
+        (name, "engine.login", "engine", "vault", group, "done"),
+        (name, "engine.logout", "engine", "vault", group, "done"),
+        (name, "engine.logout", "engine", "vault", group, "credential-not-found"),
+        (name, "engine.login", "engine", "nothing", None, "engine-not-found"),
+    ]
+
+
+def test_credential_when_the_role_is_missing_then_403(service: Served) -> None:
+    with as_person(service, service.name(), "group1", roles=()) as nobody:
+        assert nobody.get("/engines").status_code == 403
+        assert nobody.put("/engines/vault/credential", json={"token": SECRET}).status_code == 403
+        assert nobody.delete("/engines/vault/credential").status_code == 403
+    with service.client() as stranger:
+        assert stranger.put("/engines/vault/credential", json={"token": SECRET}).status_code == 401
