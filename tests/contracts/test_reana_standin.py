@@ -17,6 +17,7 @@ import pytest
 
 from support.reana_standin import ReanaStandin
 from support.reana_standin.caller import Caller, packed, tool
+from support.reana_standin.official import with_nulls
 
 MAKES = packed(tool("up", "echo made > made.txt"))
 BARE = {"workflow": {"type": "cwl", "file": "w.cwl"}}
@@ -302,21 +303,11 @@ def official() -> dict[str, Any]:
     return described
 
 
-def _with_nulls(schema: Any) -> Any:
-    """What OpenAPI 2 says with ``x-nullable``, as JSON Schema."""
-    if isinstance(schema, list):
-        return [_with_nulls(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    inner = {name: _with_nulls(value) for name, value in schema.items()}
-    return {"anyOf": [inner, {"type": "null"}]} if schema.get("x-nullable") is True else inner
-
-
 def _conforms(official: dict[str, Any], path: str, answer: httpx.Response) -> None:
     method = answer.request.method.lower()
     responses = official["paths"][f"/api{path}"][method]["responses"]
     schema = responses[str(answer.status_code)]["schema"]
-    jsonschema.validate(answer.json(), _with_nulls(schema), cls=jsonschema.Draft4Validator)
+    jsonschema.validate(answer.json(), with_nulls(schema), cls=jsonschema.Draft4Validator)
 
 
 def test_answers_are_what_the_official_document_says(caller: Caller, official: dict[str, Any]) -> None:
