@@ -156,7 +156,8 @@ class Occurrence:
     content: Content | None = None
     """None for a directory."""
     step: UUID | None = None
-    """The step execution that generated it; None for inputs of the run and files of the document."""
+    """The step execution that generated it; None for inputs of the run and files of the document, and where the
+    engine does not tell which step it was (``at`` is then set)."""
     parent: UUID | None = None
     """The directory or primary file that it belongs to."""
     derived_from: tuple[UUID, ...] = ()

@@ -303,7 +303,16 @@ class Settings(BaseSettings):
     """A folder that this service shares with that server: results that it names as local files are read there, and
     nowhere else."""
 
-    @field_validator("reana_hints", mode="before")
+    wes_timeout_seconds: PositiveFloat = 60.0
+    """How long that server may say nothing."""
+
+    wes_workflow_engine: str | None = None
+    """Which of the engines behind that server runs documents. Unset: cwltool, else Toil, as the server lists them."""
+
+    wes_engine_parameters: dict[str, str] | None = None
+    """What that engine is told with each run, as JSON: ``{"--relax-path-checks": ""}``."""
+
+    @field_validator("reana_hints", "wes_engine_parameters", mode="before")
     @classmethod
     def _from_json(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -163,9 +163,7 @@ def test_runs_elsewhere_when_everything_is_killed_at_random_then_each_runs_there
         assert run.state is RunState.FINISHED, run.reason
         assert len(run.attempts) == 1
         assert problems(build_graph(run, "http://localhost:8000")) == []
-        assert Counter(Path(f"{marks}-{number}").read_text().split()) == {
-            f"n{index}": 1 for index in range(ELEMENTS)
-        }
+        assert Counter(Path(f"{marks}-{number}").read_text().split()) == {f"n{index}": 1 for index in range(ELEMENTS)}
         assert sorted(step.key for step in run.steps) == ["gather", *(f"work[{i}]" for i in range(ELEMENTS))]
         text = installation.store.read(run.outputs["all"]["checksum"].removeprefix("sha256:")).decode()
         assert text == "".join(f"made n{index}\na text\n" for index in range(ELEMENTS))

@@ -4,7 +4,7 @@ import atexit
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +17,7 @@ from stemma.cwl.helper import Validator
 from stemma.engines.reana.engine import ReanaEngine
 from stemma.engines.reana.server import ReanaServer
 from stemma.engines.replay.caller import TARGET, Replayer
+from stemma.errors import EngineRefused, EngineUnreachable
 from stemma.forkserver import ForkServer
 from stemma.settings import Settings
 from support.cwltool_bench import Bench
@@ -73,6 +74,13 @@ class ReanaBench(Bench):
         self.token = token
         self.engine = self.new_engine()  # type: ignore[assignment]  # another engine on the same bench
 
+    def close(self) -> None:
+        """End what goes on, as far as the server lets it: it may be what a test has broken."""
+        for reference in self._references:
+            with suppress(EngineUnreachable, EngineRefused):
+                self.engine.stop(reference)
+        self.server.close()
+
     def new_engine(self) -> ReanaEngine:
         """The engine as another process would have it: it knows nothing of what the first one did."""
         return ReanaEngine(
@@ -99,4 +107,3 @@ def reana_bench_in(home: Path, standin: ReanaStandin | None = None, **settings: 
         yield bench
     finally:
         bench.close()
-        bench.server.close()

@@ -12,10 +12,12 @@ import yaml
 
 from stemma.engines.wes.engine import WesEngine
 from stemma.records import Port, RevisionRecord
-from support.cwltool_bench import Bench
+from support.cwltool_bench import Bench, Seen, wait_for
 
 SETTINGS = {"sapporo": "STEMMA_TEST_WES_URL", "toil": "STEMMA_TEST_WES_TOIL_URL"}
 _STOP_SECONDS = 60
+_PATIENCE_SECONDS = 240
+"""Toil takes half a minute for a step."""
 
 
 def server_url(server: str = "sapporo") -> str:
@@ -47,6 +49,11 @@ class WesBench(Bench):
         )
         object.__setattr__(made.structure, "outputs", outputs)
         return made
+
+    def follow(self, reference: str) -> Seen:
+        """Ask until the job has ended, then from the beginning."""
+        wait_for(lambda: self.engine.report(reference, "").state.is_terminal, _PATIENCE_SECONDS)
+        return super().follow(reference)
 
     def reopened(self) -> WesEngine:
         """Another engine on the same folders, as another process has it."""

@@ -10,6 +10,7 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+from stemma.engines.protocol import Report
 from support.scripted_http import Answered, Asked, Scripted, scripted
 from support.wes_bench import WesBench, wes_bench
 
@@ -160,3 +161,14 @@ def start(bench: WesBench, document: str = TOOL, text: str = "a text", **more: A
     revision = bench.revision({"main.cwl": document})
     job = bench.job(revision, {"text": bench.file(text, "text.txt")}, **more)
     return bench.submit(job), job
+
+
+def finish(server: ScriptedWes, bench: WesBench, reference: str, outputs: Any = None, **log: Any) -> Report:
+    """Let the run end well, and look."""
+    server.only_run.state = "COMPLETE"
+    server.only_run.log = {"outputs": outputs, **log}
+    return bench.engine.report(reference, "")
+
+
+def file_at(location: str, **more: Any) -> dict[str, Any]:
+    return {"class": "File", "location": location, **more}

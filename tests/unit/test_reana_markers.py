@@ -69,7 +69,9 @@ def test_log_when_the_tool_prints_a_block_then_the_last_one_counts() -> None:
     ],
 )
 def test_log_when_its_last_block_is_not_whole_then_nothing_is_said(torn: str) -> None:
-    assert parse_log(framed(block("s", code=0) + torn) if torn else torn) is None or not torn.startswith("\nstemma:begin")
+    assert parse_log(framed(block("s", code=0) + torn) if torn else torn) is None or not torn.startswith(
+        "\nstemma:begin"
+    )
 
 
 def test_log_when_a_whole_block_is_followed_by_a_torn_one_then_nothing_is_said() -> None:
@@ -99,22 +101,28 @@ def test_command_when_it_has_a_key_then_it_is_found(key: str) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    ["", "echo", "/bin/sh -c 'echo hello' ", "/bin/sh -c ': stemma-job", "/bin/sh -c 'echo : stemma-job x ;'", "'", "/bin/sh -c ': stemma-job '"],
+    [
+        "",
+        "echo",
+        "/bin/sh -c 'echo hello' ",
+        "/bin/sh -c ': stemma-job",
+        "/bin/sh -c 'echo : stemma-job x ;'",
+        "'",
+        "/bin/sh -c ': stemma-job '",
+    ],
 )
 def test_command_when_it_is_not_ours_then_there_is_no_key(other: str) -> None:
     assert key_of(other) is None
 
 
 def test_command_when_a_word_of_it_looks_like_a_key_then_the_first_one_counts() -> None:
-    assert key_of(command("s").replace("echo;", "echo \": stemma-job t ;\"; \n: stemma-job t ;\n")) == "s"
+    assert key_of(command("s").replace("echo;", 'echo ": stemma-job t ;"; \n: stemma-job t ;\n')) == "s"
 
 
 @pytest.mark.parametrize("key", ["s", "by_year[2]/summarise", "é ü/ö", "x" * 400, "a'b\"c$d"])
 def test_folder_of_a_key_when_the_shell_computes_it_then_it_is_the_same(key: str, tmp_path: Path) -> None:
     shell = shutil.which("sh")
     assert shell is not None
-    text = (
-        "K=`printf %s \"$1\" | tr -c A-Za-z0-9._- _`; K=`printf %.150s \"$K\"`-`printf %s \"$1\" | cksum`; printf %s \"${K%% *}\""
-    )
+    text = 'K=`printf %s "$1" | tr -c A-Za-z0-9._- _`; K=`printf %.150s "$K"`-`printf %s "$1" | cksum`; printf %s "${K%% *}"'
     said = subprocess.run([shell, "-c", text, "x", key], capture_output=True, check=True)
     assert said.stdout.decode() == folder_of(key)

@@ -35,7 +35,7 @@ class Unpackable(Exception):
 
 
 class _WithoutAliases(BundleFiles):
-    """The files of a bundle with what YAML's aliases stand for written out: cwltool's packing empties what is shared."""
+    """The files of a bundle with what YAML's aliases stand for written out: cwltool's packing spoils what is shared."""
 
     def text(self, url: str) -> str:
         """The text of a file; as JSON where it has aliases."""

@@ -138,9 +138,13 @@ class Engine(Protocol):
 
     Any call may raise ``EngineUnreachable`` (try again later; nothing was lost) or ``EngineRefused`` (trying again is
     of no use: the credential is wrong, a quota is used up, the job is gone); ``EngineRefused`` ends the run with its
-    words. An engine whose users have credentials of their own has one method more,
-    ``acting_for(owner: Owner) -> Engine``: itself, with that owner's rights. One that cannot take all inputs has
-    ``check_inputs(inputs) -> list[Finding]``, asked at submission. One that needs helpers has ``start()`` and ``close()``.
+    words. Some engines have more than these methods:
+
+    * ``acting_for(owner: Owner) -> Engine``, where users have credentials of their own: itself, with those rights;
+    * ``check_inputs(inputs) -> list[Finding]``, where not all inputs can be taken: asked at submission;
+    * ``has_begun(job) -> bool``, where it is known whether anything of a job may have come to a server: a submission
+      that could not begin is then given up within seconds;
+    * ``start()`` and ``close()``, where helpers are needed.
     """
 
     name: str

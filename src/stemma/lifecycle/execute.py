@@ -165,8 +165,7 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
     try:
         reference = engine.submit(job)
     except EngineUnreachable as error:
-        earliest, latest = _LAST_TRY
-        if engine.is_remote and earliest <= clock.now() - row.submitted_at <= latest:
+        if _is_hopeless(engine, job, row):
             raise EngineRefused(engine.name, error.reason) from error
         raise
     # What it is called there belongs to the first word on a run, so that nobody is told another name first.
@@ -175,6 +174,15 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
         named = _identity(row, engine.report(reference, "")) | {"engine_version": engine.describe().version}
     installation.database.write(lambda session: queue.write(session, claim, {"reference": reference, **named}))
     return Progress(news=True)
+
+
+def _is_hopeless(engine: Engine, job: Job, row: RunRow) -> bool:
+    """Whether an engine elsewhere that does not answer is given up: somebody waits for its word, it has had its tries,
+    and nothing of the run can be there. A run that may be there, or that waited in the queue, is tried for ever."""
+    earliest, latest = _LAST_TRY
+    has_begun = getattr(engine, "has_begun", None)
+    is_untouched = has_begun is not None and not has_begun(job)
+    return is_untouched and earliest <= clock.now() - row.submitted_at <= latest
 
 
 def _follow(installation: Installation, engine: Engine, worker: str, claim: Claim, row: RunRow) -> Progress:

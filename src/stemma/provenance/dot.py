@@ -67,7 +67,8 @@ def _draw(facts: RunFacts, folded: Folded, note: str | None) -> Drawing:
     for key, steps in folded.steps.items():
         drawing.nodes[key] = _step_node(facts, key, steps, folded)
     if not folded.steps:
-        drawing.nodes[WHOLE_RUN] = Node(labels.lines([labels.name("no step has started")]), "waiting")
+        known = "the engine tells no steps" if facts.run.state.is_terminal else "no step has started"
+        drawing.nodes[WHOLE_RUN] = Node(labels.lines([labels.name(known)]), "waiting")
     used = {file for file, _ in folded.used}
     for key, group in folded.files.items():
         drawing.nodes[key] = _file_node(group, folded, is_used=key in used)
@@ -173,7 +174,7 @@ def _file_node(group: FileGroup, folded: Folded, *, is_used: bool) -> Node:
     first, several = group.files[0], len(group.files) > 1
     is_directory = all(file.kind is FileKind.DIRECTORY for file in group.files)
     outputs = ", ".join(group.output_ports)
-    is_input = first.step is None and group.maker is None and not group.of_document
+    is_input = first.step is None and first.at is None and group.maker is None and not group.of_document
     place = "document" if group.of_document else "input" if is_input else "output" if outputs else ""
     ports = f"{group.port} · also output {outputs}" if is_input and outputs else outputs or group.port
     title = labels.pattern([file.basename for file in group.files]) if several else first.basename

@@ -65,6 +65,8 @@ def _declare_occurrence(graph: ProvGraph, facts: RunFacts, occurrence: Occurrenc
         graph.relate(RelationKind.SPECIALIZATION, name, _declare_content(graph, occurrence.content))
     if occurrence.step is not None:
         _relate_to_maker(graph, facts, occurrence, facts.step(occurrence.step))
+    elif occurrence.at is not None:  # the engine does not tell which step: it was made in the run, and that is all
+        graph.relate(RelationKind.GENERATION, name, facts.activity(occurrence.attempt), time=occurrence.at)
     if occurrence.parent is not None:
         _relate_to_parent(graph, facts, occurrence.parent, name)
     for origin in occurrence.derived_from:

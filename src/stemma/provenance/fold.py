@@ -168,7 +168,7 @@ def _add_file(folded: Folded, facts: RunFacts, root: Occurrence) -> str:
     is_end = root.step is None or root.uuid in facts.output_ports
     if not folded.detail.files and not is_end and maker is not None:
         return maker
-    of_document = root.step is None and root.uuid not in facts.inputs
+    of_document = root.step is None and root.at is None and root.uuid not in facts.inputs
     if folded.detail.elements:
         key = f"file {root.uuid}"
     elif of_document:  # each by itself, however often it was used: which script a step ran is what people look for

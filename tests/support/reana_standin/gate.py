@@ -5,6 +5,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import MutableMapping
+from email.utils import formatdate
 from typing import Any
 
 from starlette.responses import HTMLResponse, JSONResponse
@@ -37,6 +38,18 @@ class Line(H11Protocol):
         super().connection_lost(exc)
 
 
+def _dated(send: Send, skew_seconds: float) -> Send:
+    """Answers that say what time it is by the server's clock."""
+
+    async def say(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            date = formatdate(time.time() + skew_seconds, usegmt=True).encode()
+            message = {**message, "headers": [*message.get("headers", ()), (b"date", date)]}
+        await send(message)
+
+    return say
+
+
 class _Cut(Exception):
     """The connection is gone; there is nothing more to do."""
 
@@ -56,7 +69,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         call = f"{scope['method']} {scope['path']}"
-        send = self._counts.counting(call, send)
+        send = _dated(self._counts.counting(call, send), self._faults.clock_skew_seconds)
         if self._faults.slow_seconds:
             await asyncio.sleep(self._faults.slow_seconds)
         refusal = self._refusal(call, scope["client"][0])

@@ -85,6 +85,7 @@ async def _serve(options: argparse.Namespace, folder: Path, listening: socket.so
         log_level="warning",
         access_log=False,
         server_header=False,
+        date_header=False,  # the gate says what time it is here
         headers=[("server", "stand-in for reana")],
         timeout_graceful_shutdown=1,
         backlog=2048,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
@@ -20,6 +20,8 @@ from stemma.records import Content, Json
 
 _FINAL_OUTPUT: Final = re.compile(r"FinalOutput(\{.*?\})FinalOutput", re.DOTALL)
 _LAST_WORDS: Final = 600
+_CLOCK_TOLERANCE: Final = timedelta(minutes=2)
+"""So much later than its tool may a job have ended: the pod has to go, and REANA to look."""
 STREAMS: Final = ("stdout", "stderr")
 
 
@@ -93,10 +95,11 @@ class Collector:
             return replace(result, ended_at=ended_at, failure=failure, streams=STREAMS)
         found.sha1 |= {file.sha256: file.sha1 for file in told.files if file.sha256 and file.sha1}
         failed_after = job.status == "failed" and told.exit_code == 0
+        off = _clock_off(told.ended_at, job.finished_at)
         return replace(
             result,
-            started_at=told.started_at,
-            ended_at=max(told.ended_at, told.started_at),
+            started_at=told.started_at + off,
+            ended_at=max(told.ended_at, told.started_at) + off,
             exit_code=told.exit_code,
             failure=f"REANA ended its job as failed after the tool had ended well: {words}" if failed_after else None,
             files=tuple(self._left(result.key, file) for file in told.files),
@@ -117,6 +120,12 @@ class Collector:
                 digest.update(chunk)
             self.digests[place] = digest.hexdigest()
         return Content(self.digests[place], size)
+
+
+def _clock_off(told: datetime, known: datetime | None) -> timedelta:
+    """What to add to the times of a job's machine, where its clock is another than the server's."""
+    off = (known or told) - told
+    return off if abs(off) > _CLOCK_TOLERANCE else timedelta(0)
 
 
 def _last_words(log: str) -> str:

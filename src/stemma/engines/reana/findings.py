@@ -40,7 +40,7 @@ def input_findings(inputs: Mapping[str, Json]) -> list[Finding]:
 
 
 def command_findings(words: Iterable[str]) -> list[Finding]:
-    """Why a job's result cannot be believed: the engine changed its command line, whose words are given as CWL meant them."""
+    """Why a job's result cannot be believed: the engine changed its command line; ``words`` are what CWL meant."""
     return [
         Finding(
             f"REANA's engine rewrites paths like /tmp/… in command lines: {word[:80]!r}; {ELSEWHERE}",

@@ -36,8 +36,8 @@ from stemma.records import Json
 _MAIN: Final = "#main"
 _MOST_PROCESSES: Final = 2000
 _MOST_CHARACTERS: Final = 40_000
-"""Of a specification. REANA starts its engine with specification and parameters in one argument of 131072 bytes, as base64;
-where they are more, the run stays pending for ever."""
+"""Of a specification. REANA starts its engine with specification and parameters in one argument of 131072 bytes, as
+base64; where they are more, the run stays pending for ever."""
 _DOCUMENT: Final = f"{FOLDER}/document.json"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _KNOWN: Final = frozenset(
@@ -88,7 +88,7 @@ class Prepared:
     """What is given to REANA."""
 
     document: dict[str, Json]
-    """REANA's ``workflow.specification``: a ``$graph`` with a Workflow ``#main``. Of no use where there are findings."""
+    """REANA's ``workflow.specification``: a ``$graph`` with a Workflow ``#main``. No use where there are findings."""
     uploads: tuple[Upload, ...]
     bundle_files: tuple[BundleFile, ...]
     findings: tuple[Finding, ...]
@@ -191,8 +191,7 @@ class _Preparation:
             new["steps"] += self._steps.rewritten(workflow["id"], step, made, run, below, is_fixed=is_fixed)
         if not is_fixed:
             new["inputs"].append({"id": f"{workflow['id']}/{self._steps.at}", "type": "string"})
-        self._steps.require_features(new)
-        return new
+        return self._steps.finished(new)
 
     def _process(self, process: dict[str, Json], outside: Inherited, path: str, inline_id: str, key: str | None) -> str:
         """The identifier in the new graph of what a step runs; one for all steps that run it alike."""
@@ -246,7 +245,7 @@ def _split(packed: Mapping[str, Json]) -> tuple[dict[str, dict[str, Json]], dict
     """The processes by their ids, and what is said of the document as a whole."""
     rest = {key: packed[key] for key in ("cwlVersion", "$namespaces") if key in packed}
     above = ("cwlVersion", "$namespaces", "$schemas", "$graph")
-    processes = packed["$graph"] if "$graph" in packed else [packed]
+    processes = packed.get("$graph", [packed])
     found = {}
     for process in processes:
         named = {key: value for key, value in process.items() if key not in above}

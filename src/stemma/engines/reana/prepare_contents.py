@@ -1,6 +1,6 @@
-"""Ports that read their file (``loadContents``) where the engine's cwltool of 2021 cannot: lists, and files that may be missing.
+"""Ports that read their file (``loadContents``) where the engine's cwltool of 2021 cannot: lists, and optional files.
 
-A list of files is read by a step of ours, one file an element; a file that may be missing is read where the tool binds it.
+A list of files is read by a step of ours, one file an element; an optional file is read where the tool binds it.
 """
 
 import copy
@@ -28,7 +28,7 @@ def with_readable_ports(process: dict[str, Json]) -> dict[str, Json]:
 
 
 def read_before(
-    step: dict[str, Json], process: dict[str, Json], prefix: str, run: str, path: str, refusals: Refusals
+    step: dict[str, Json], process: dict[str, Json], *, prefix: str, run: str, path: str, refusals: Refusals
 ) -> list[dict[str, Json]]:
     """Steps that read what ``step`` takes (changed in place) where the engine fails at it.
 

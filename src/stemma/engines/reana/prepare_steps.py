@@ -1,7 +1,8 @@
 """The steps of workflows, so that each job knows which execution it is.
 
-The key of an execution (``by_year[2]/summarise``) stands in the tool where it is known beforehand. Below a scatter it goes down
-through inputs of ours, and the scatter gets one more port, with the numbers of its elements, which a small ExpressionTool counts.
+The key of an execution (``by_year[2]/summarise``) stands in the tool where it is known beforehand. Below a scatter it
+goes down through inputs of ours, and the scatter gets one more port, with the numbers of its elements, which a small
+ExpressionTool counts.
 """
 
 import copy
@@ -10,13 +11,14 @@ from typing import Final
 
 from stemma.engines.reana.prepare_contents import read_before, reader
 from stemma.engines.reana.prepare_graph import listed, remaining, short
+from stemma.engines.reana.prepare_products import combined, is_product, redirected
 from stemma.engines.reana.prepare_text import names_all_inputs, strings
 from stemma.engines.reana.prepare_tools import Names
 from stemma.engines.reana.refusals import Refusals
 from stemma.records import Json
 
 _STEP_NAME: Final = re.compile(r"[\w.+@=:,~-][\w.+@=:,~ -]*")
-_REWRITTEN_KEY: Final = re.compile(r"/tmp/.*/.*/")
+_REWRITTEN_KEY: Final = re.compile(r"/tmp/.*/.*/")  # noqa: S108 - what the engine looks for
 _COUNT: Final = (
     "${ var r = []; var n = inputs.items ? inputs.items.length : 0; for (var i = 0; i < n; i++) { r.push(i); }"
     " return {indices: r}; }"
@@ -68,17 +70,19 @@ class Steps:
         new = {key: copy.deepcopy(value) for key, value in step.items() if key not in {"requirements", "hints", "run"}}
         new = {**new, **copy.deepcopy(remaining(step)), "run": run}
         reading = f"{workflow}/{self._names.prefix}_read_{short(step['id'])}"
-        helpers = read_before(new, process, reading, self.reader_id, path, self._refusals)
+        helpers = read_before(new, process, prefix=reading, run=self.reader_id, path=path, refusals=self._refusals)
         self.has_readers = self.has_readers or bool(helpers)
         is_scattered = bool(listed(step.get("scatter")))
         has_key = process["class"] in {"CommandLineTool", "Workflow"} and (is_scattered or not is_fixed)
         self._check(step, path, has_key=has_key)
         if not has_key:
             return [new, *helpers]
-        counting = self._scattered(workflow, new, path)
+        counting = self._scattered(workflow, new)
         port = self.at if process["class"] == "Workflow" else self._names.key
         key = path if is_fixed else f"$(self)/{short(step['id'])}"
-        carrier = {"id": f"{step['id']}/{port}", "valueFrom": f"{key}[$(inputs.{self._index})]" if counting else key}
+        if counting:
+            key += f"$(inputs.{self._index})" if is_product(step) else f"[$(inputs.{self._index})]"
+        carrier = {"id": f"{step['id']}/{port}", "valueFrom": key}
         new["in"].append(carrier if is_fixed else {**carrier, "source": f"{workflow}/{self.at}"})
         return [new, *counting, *helpers]
 
@@ -86,26 +90,25 @@ class Steps:
         """The processes of ours that steps of ours run."""
         return [self.indices()] * self.has_scatter + [reader(self.reader_id)] * self.has_readers
 
-    def require_features(self, workflow: dict[str, Json]) -> None:
-        """Let a workflow's steps use ``valueFrom``, which the key needs, and steps of ours scatter."""
+    def finished(self, workflow: dict[str, Json]) -> dict[str, Json]:
+        """A workflow whose steps are done: the key needs ``valueFrom``, and steps of ours scatter."""
         requirements = workflow.setdefault("requirements", [])
         for kind in ("StepInputExpressionRequirement", "ScatterFeatureRequirement"):
             if not any(entry["class"] == kind for entry in requirements):
                 requirements.append({"class": kind})
+        return redirected(workflow, self._names.prefix)
 
     @property
     def _index(self) -> str:
         return f"{self._names.prefix}_index"
 
-    def _scattered(self, workflow: str, step: dict[str, Json], path: str) -> list[dict[str, Json]]:
+    def _scattered(self, workflow: str, step: dict[str, Json]) -> list[dict[str, Json]]:
         ports = listed(step.get("scatter"))
         if not ports:
             return []
-        method = step.get("scatterMethod") or "dotproduct"
-        if len(ports) > 1 and method != "dotproduct":
-            reason = f"its {method} of {len(ports)} ports cannot be followed on REANA"
-            self._refusals.add(path, "scatter", reason)
-            return []
+        index = f"{step['id']}/{self._index}"
+        if is_product(step):
+            return combined(step, self._names.prefix, index, workflow)
         counted = next((port for port in step["in"] if port["id"] == ports[0]), None)
         if counted is None:
             return []
@@ -116,7 +119,6 @@ class Steps:
             for key in ("source", "linkMerge", "pickValue", "default")
             if key in counted
         }
-        index = f"{step['id']}/{self._index}"
         step["in"].append({"id": index, "source": f"{count}/indices"})
         step["scatter"] = [*ports, index]
         step["scatterMethod"] = "dotproduct"

@@ -211,11 +211,13 @@ def _staging(tool: dict[str, Json], folder: WorkDir, slash: str) -> Iterator[Jso
         yield _raw("\nfolders")
         for name in folder.folders:
             yield _quoted(guarded(escaped(str(name)), slash))
-    for name, text, may_be_nothing in folder.texts:
+    for text in folder.texts:
         yield _raw("\nput")
-        yield _tagged("n", guarded(name, slash))
-        yield _tagged("c", f"x{guarded(text, slash)}x")
-        yield _tagged("p", guarded(text, slash) if may_be_nothing else "1")
+        yield _tagged("n", guarded(text.name, slash))
+        yield _tagged("c", f"x{guarded(text.content, slash)}x")
+        yield _tagged("p", guarded(text.content, slash) if text.may_be_nothing else "1")
+        if text.may_be_a_file:
+            yield _tagged("u", "1")
     yield _raw("\nneed")
     for port in tool["inputs"]:
         is_one = list(members(port["type"])) == ["File"]

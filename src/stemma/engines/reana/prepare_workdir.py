@@ -33,12 +33,22 @@ _TEXT_TYPES: Final = frozenset({"string", "int", "long", "float", "double", "boo
 _FILE_FIELDS: Final = frozenset({"class", "basename", "contents"})
 
 
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A file that the wrapper writes; name and content are CWL strings."""
+
+    name: str
+    content: str
+    may_be_nothing: bool = False
+    may_be_a_file: bool = False
+    """Whether only its value tells that it is a text: the job fails where it is none."""
+
+
 @dataclass(slots=True)
 class WorkDir:
     """What of it the wrapper does, and what the engine."""
 
-    texts: list[tuple[Json, Json, bool]] = field(default_factory=list)
-    """Name, text and whether the text may be nothing, as CWL strings."""
+    texts: list[Text] = field(default_factory=list)
     folders: list[Json] = field(default_factory=list)
     listing: list[Json] = field(default_factory=list)
     is_writable: bool = False
@@ -81,7 +91,7 @@ def _literal_file(entry: dict[str, Json], found: WorkDir, step: str, refusals: R
     if not _FILE_FIELDS.issuperset(entry) or "basename" not in entry or "contents" not in entry:
         _refuse(step, refusals, "it lays down a file that is no input")
         return
-    found.texts.append((escaped(str(entry["basename"])), escaped(str(entry["contents"])), False))
+    found.texts.append(Text(escaped(str(entry["basename"])), escaped(str(entry["contents"]))))
 
 
 def _dirent(entry: dict[str, Json], types: dict[str, Json], found: WorkDir, step: str, refusals: Refusals) -> None:
@@ -93,7 +103,7 @@ def _dirent(entry: dict[str, Json], types: dict[str, Json], found: WorkDir, step
     elif name is None:
         _refuse(step, refusals, "a text has no name")
     else:
-        found.texts.append((name, content, kind != "text"))
+        found.texts.append(Text(name, content, kind != "text", kind == "unclear"))
 
 
 def _file_entry(entry: dict[str, Json], name: Json, found: WorkDir, step: str, refusals: Refusals) -> None:
@@ -114,13 +124,15 @@ def _kind(text: Json, types: dict[str, Json]) -> str:
         return "unclear"
     kind, rest = types[reference[1]], reference[2]
     others = [member for member in members(kind) if member != "null"]
-    if rest:
-        return _kind_of_part(rest, kind, others)
+    return _kind_of_part(rest, kind, others) if rest else _kind_of_whole(kind, others)
+
+
+def _kind_of_whole(kind: Json, others: list[Json]) -> str:
     if is_of_files(kind):
         return "files"
-    if all(isinstance(member, str) and member in _TEXT_TYPES for member in others):
-        return "text" if len(others) == len(list(members(kind))) else "optional text"
-    return "unclear"
+    if not all(isinstance(member, str) and member in _TEXT_TYPES for member in others):
+        return "unclear"
+    return "text" if len(others) == len(list(members(kind))) else "optional text"
 
 
 def _kind_of_part(rest: str, kind: Json, others: list[Json]) -> str:

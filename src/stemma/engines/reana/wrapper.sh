@@ -42,10 +42,10 @@ need() {
   done
 }
 put() {
-  n= c= p=
-  for a do case $a in n*) fix "${a#?}"; n=$R;; c*) c=${a#?};; p*) p=1;; esac; done
+  n= c= p= u=
+  for a do case $a in n*) fix "${a#?}"; n=$R;; c*) c=${a#?};; p*) p=1;; u*) u=1;; esac; done
   [ "$c" != xnullx ] || [ -n "$p" ] || return 0
-  case $c in 'x{'*'"class": "File"'*|'x{'*'"class": "Directory"'*|'x[{'*'"class": "File"'*|'x[{'*'"class": "Directory"'*)
+  case $u$c in '1x{'*'"class": "File"'*|'1x{'*'"class": "Directory"'*|'1x[{'*'"class": "File"'*|'1x[{'*'"class": "Directory"'*)
     bad "'$n' is to be a file that an expression gives, which REANA does not bring";; esac
   case $n in ''|/*|..|../*|*/../*|*/..) bad "a file cannot be laid down under the name '$n'"; return 0;; esac
   fix "$c"

@@ -113,6 +113,11 @@ class WesEngine:
         other._owner = owner  # noqa: SLF001 - it is one of us
         return other
 
+    def has_begun(self, job: Job) -> bool:
+        """Whether the server may have heard of ``job``."""
+        trail = self._folder(f"{job.run_uuid}/{job.attempt}").trail()
+        return trail is not None and trail.asked > 0
+
     def describe(self) -> EngineDescription:
         """What is known of the server so far: its version, once it was asked for anything."""
         info = self._shared.info
@@ -364,6 +369,9 @@ def make(context: "EngineContext") -> WesEngine | None:
         authentication=settings.wes_authentication,
         ca_file=settings.wes_ca_file,
         files_root=settings.wes_files_root,
+        timeout_seconds=settings.wes_timeout_seconds,
+        workflow_engine=settings.wes_workflow_engine,
+        engine_parameters=dict(settings.wes_engine_parameters or {}),
     )
 
 

@@ -1,0 +1,245 @@
+"""The engine with the rights of one owner: every call of the protocol that reaches the server."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+from uuid import UUID
+
+import orjson
+
+from stemma import clock
+from stemma.engines.cwltool import journal_reader
+from stemma.engines.cwltool.folder import AttemptFolder, RunOrder
+from stemma.engines.protocol import EngineDescription, Job, JobState, OutputFile, Owner, Report
+from stemma.engines.reana.answers import RunState
+from stemma.engines.reana.crumbs import Crumbs
+from stemma.engines.reana.faults import RunGone, StateConflict
+from stemma.engines.reana.following import Follower
+from stemma.engines.reana.session import ReanaSession
+from stemma.engines.reana.submission import Submission
+from stemma.engines.replay.results import ELSEWHERE
+from stemma.errors import EngineUnreachable, Finding
+from stemma.records import FileKind, Json, RevisionRecord
+
+if TYPE_CHECKING:
+    from stemma.engines.reana.engine import ReanaEngine
+
+_REPORT_BYTES: Final = 4 * 1024 * 1024
+_TAG: Final = "stemma:occurrence"
+_PENDING_PATIENCE: Final = timedelta(seconds=30)
+"""For so long a pending run is not deleted but waited for: REANA would leave what it is just starting for it alone."""
+_PACKED_NAME: Final = "stemma.packed.cwl"
+"""What the replay reads: the same document that REANA got its own from, with the names that packing gives."""
+
+
+class OwnersReana:
+    """The engine with the rights of one owner. Implements :class:`stemma.engines.protocol.Engine` too."""
+
+    name = "reana"
+    is_remote = True
+
+    def __init__(self, engine: "ReanaEngine", owner: Owner | None) -> None:
+        self._engine, self._owner = engine, owner
+
+    def describe(self) -> EngineDescription:
+        """What it can do."""
+        return self._engine.describe()
+
+    def probe(self) -> str:
+        """The server's version."""
+        return self._session.you().version
+
+    def check(self, revision: RevisionRecord, containers: str) -> list[Finding]:
+        """Why REANA would not come to the right results."""
+        return self._engine.check(revision, containers)
+
+    def check_inputs(self, inputs: Mapping[str, Json]) -> list[Finding]:
+        """Why REANA could not take these inputs as they are."""
+        return self._engine.check_inputs(inputs)
+
+    @property
+    def _session(self) -> ReanaSession:
+        return self._engine.session(self._owner)
+
+    def submit(self, job: Job) -> str:
+        """Create the run there, give it its inputs, start it: what of that is done already is not done again.
+
+        Raises:
+            EngineUnreachable: call it again; it goes on where it stopped.
+            EngineRefused: REANA does not take it; nothing of it is left there.
+        """
+        reference = f"{job.run_uuid}/{job.attempt}"
+        folder = self._engine.folder(reference)
+        crumbs = Crumbs.of(folder.path)
+        if crumbs.started_at is None:
+            prepared = self._engine.prepared(job.revision)
+            folder.lay_out(job.revision.files, _order(job), self._engine.store_path)
+            _place_packed(folder, self._engine.packed(job.revision))
+            session = self._session
+            self._engine.version = self._engine.version or session.you().version
+            crumbs = crumbs.noting(server_version=self._engine.version)
+            Submission(session, job, crumbs, self._engine.store_path).complete(prepared)
+        return reference
+
+    def has_begun(self, job: Job) -> bool:
+        """Whether something of ``job`` may be there."""
+        return Crumbs.of(self._engine.folder(f"{job.run_uuid}/{job.attempt}").path).creating_since is not None
+
+    def report(self, reference: str, cursor: str) -> Report:
+        """What is new since ``cursor``: what the server says of the run is brought into the journal first."""
+        folder = self._engine.folder(reference)
+        crumbs = Crumbs.of(folder.path)
+        if crumbs.started_at is None:
+            reason = "what was known here of the run is gone, so nobody can say how it ends; look at it on REANA itself"
+            return Report(JobState.LOST, cursor, reason=reason)
+        state = JobState.RUNNING
+        if journal_reader.ending(folder.journal) is None:
+            follower = self._engine.followers.get(reference)
+            if follower is None:
+                follower = self._engine.followers[reference] = Follower(
+                    self._engine.settings, self._engine.replayer, folder
+                )
+            state = follower.follow(self._session)
+        return _report(folder, cursor, state, Crumbs.of(folder.path))
+
+    def outputs(self, reference: str) -> Iterator[OutputFile]:
+        """The files of the output object, which are in the workspace."""
+        folder = self._engine.folder(reference)
+        ending = journal_reader.ending(folder.journal)
+        workflow_id = Crumbs.of(folder.path).workflow_id
+        if ending is None or workflow_id is None:
+            return
+        session = self._session
+        for value in _files_in(ending.outputs):
+            occurrence, location = UUID(value[_TAG]), str(value["location"])
+            if not location.startswith(ELSEWHERE):
+                yield OutputFile(occurrence, FileKind.FILE, Path(location))
+                continue
+            place, size = location.removeprefix(ELSEWHERE), int(value["size"])
+            yield OutputFile(occurrence, FileKind.FILE, None, _download(session, workflow_id, place, size))
+
+    def log(self, reference: str, step: UUID | None, stream: str) -> BinaryIO | None:
+        """The log as far as REANA has told it: that of a step when its job has ended."""
+        folder = self._engine.folder(reference)
+        if step is None and stream != "stderr":
+            return None
+        path = folder.logs / "reana.log" if step is None else folder.step_log(step, stream)
+        try:
+            return path.open("rb")
+        except FileNotFoundError:
+            return None
+
+    def stop(self, reference: str) -> None:
+        """End the run there. What has not begun yet can only be deleted there, and is.
+
+        Raises:
+            EngineUnreachable: REANA does not say that it is over; call it again.
+        """
+        folder = self._engine.folder(reference)
+        crumbs = Crumbs.of(folder.path)
+        if crumbs.workflow_id is None or journal_reader.ending(folder.journal) is not None:
+            return
+        session, workflow_id = self._session, crumbs.workflow_id
+        try:
+            status = session.status(workflow_id)
+        except RunGone:
+            return
+        if status.state.is_terminal:
+            return
+        with contextlib.suppress(StateConflict):  # it went on between our look and our word: the next look tells
+            if status.state is RunState.RUNNING:
+                session.stop(workflow_id)
+            else:
+                cancelled_at = crumbs.cancelled_at or clock.now()
+                crumbs.noting(cancelled_at=cancelled_at)
+                if status.state is RunState.PENDING and clock.now() - cancelled_at < _PENDING_PATIENCE:
+                    raise EngineUnreachable(self.name, "it is just being started there, and will be stopped then")
+                session.delete(workflow_id)
+        session.watch.look_anew(workflow_id)
+        if not session.status(workflow_id).state.is_terminal:
+            raise EngineUnreachable(self.name, "the run is being stopped there")
+
+    def release(self, reference: str) -> None:
+        """Let go of what lies here for the replay; what lies there stays until it is deleted."""
+        self._engine.followers.pop(reference, None)
+        self._engine.folder(reference).release()
+
+    def delete(self, reference: str) -> None:
+        """Remove the runs of all attempts there, with their workspaces, and then what lies here.
+
+        Raises:
+            EngineUnreachable, EngineRefused: REANA does not let it; nothing is removed here then.
+        """
+        self.stop(reference)
+        run, _, attempt = reference.partition("/")
+        references = [f"{run}/{number}" for number in range(1, int(attempt) + 1)]
+        for earlier in references:
+            workflow_id = Crumbs.of(self._engine.folder(earlier).path).workflow_id
+            if workflow_id is not None:
+                with contextlib.suppress(RunGone):
+                    self._session.delete(workflow_id)
+        for earlier in references:
+            self._engine.followers.pop(earlier, None)
+            self._engine.folder(earlier).delete()
+
+
+def _order(job: Job) -> RunOrder:
+    """What a replay has to know of the run."""
+    structure = job.revision.structure
+    is_tool = structure.cwl_class != "Workflow" and structure.steps
+    return RunOrder(
+        run_uuid=str(job.run_uuid),
+        attempt=job.attempt,
+        name=job.name,
+        main_path=_PACKED_NAME,
+        tool_path=structure.steps[0].path if is_tool else None,
+        inputs=job.inputs,
+        containers=job.containers,
+        container_engine=None,
+        cores=1,
+        eval_timeout_seconds=60.0,
+        time_limit_seconds=job.time_limit_seconds,
+    )
+
+
+def _place_packed(folder: AttemptFolder, packed: dict[str, Json]) -> None:
+    place = folder.bundle / _PACKED_NAME
+    place.unlink(missing_ok=True)  # a link to what is stored, if a bundle has a file of this name
+    place.write_bytes(orjson.dumps(packed))
+
+
+def _report(folder: AttemptFolder, cursor: str, state: JobState, crumbs: Crumbs) -> Report:
+    try:
+        chapter = journal_reader.read(folder.journal, int(cursor or 0), _REPORT_BYTES)
+    except FileNotFoundError:
+        return Report(state, cursor, identity=crumbs.identity)
+    beginning, ending = chapter.beginning, chapter.ending
+    return Report(
+        state=ending.state if ending is not None else state if not chapter.facts else JobState.RUNNING,
+        cursor=str(chapter.cursor),
+        facts=chapter.facts,
+        started_at=beginning.at if beginning is not None else None,
+        ended_at=ending.at if ending is not None else None,
+        environment=beginning.environment if beginning is not None else None,
+        outputs=ending.outputs if ending is not None else None,
+        reason=ending.reason if ending is not None else None,
+        identity=crumbs.identity,
+    )
+
+
+def _download(session: ReanaSession, workflow_id: str, place: str, size: int) -> Callable[[], Iterator[bytes]]:
+    return lambda: session.download(workflow_id, place, size)
+
+
+def _files_in(value: Json) -> Iterator[dict[str, Json]]:
+    """The File objects of an output object, with what belongs to them."""
+    if isinstance(value, list):
+        for part in value:
+            yield from _files_in(part)
+    elif isinstance(value, dict):
+        if value.get("class") == "File":
+            yield value
+        for part in value.values():
+            yield from _files_in(part)
