@@ -31,6 +31,7 @@ def worker(
     from stemma.worker.loop import run_worker  # noqa: PLC0415 - see above
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for every look at an engine elsewhere
     if lifeline is not None:
         from stemma.cli.lifeline import end_when_closed  # noqa: PLC0415 - see above
 
