@@ -112,6 +112,16 @@ steps:
     assert [step["run"]["outputs"][0]["outputBinding"]["glob"] for step in packed["steps"]] == ["x", "x"]
 
 
+def test_processes_when_they_have_ids_of_their_own_then_they_are_packed(validator: Validator) -> None:
+    main = b"cwlVersion: v1.2\nclass: Workflow\nid: mine\ninputs: []\noutputs: []\nsteps:\n"
+    main += b"  s: {run: t.cwl, in: [], out: []}\n"
+    main += b"  i: {run: {id: inner, class: CommandLineTool, baseCommand: a, inputs: {x: int?}, outputs: []}, in: [], out: []}\n"
+    packed = validator.pack(Bundle({"main.cwl": main, "t.cwl": b"id: other\n" + ECHO}, "main.cwl"))
+    steps = next(process["steps"] for process in packed["$graph"] if process["id"] == "#main")
+    assert {step["id"] for step in steps} == {"#main/i", "#main/s"}
+    assert validator.pack(Bundle({"t.cwl": b"id: other\n" + ECHO}, "t.cwl"))["id"] == "#t"
+
+
 def test_documents_of_several_versions_when_packed_then_they_are_refused(validator: Validator) -> None:
     main = b"cwlVersion: v1.2\nclass: Workflow\ninputs: []\noutputs: []\nsteps: {s: {run: old.cwl, in: [], out: []}}\n"
     old = ECHO.replace(b"v1.2", b"v1.0")

@@ -62,6 +62,10 @@ REFUSED: dict[str, tuple[dict[str, Json], str]] = {
         tool(requirements=work_dir({"class": "Directory", "basename": "d", "listing": ["$(inputs.f)"]})),
         "reana/initial-work-dir",
     ),
+    "a folder that an expression makes": (
+        tool(requirements=work_dir({"entryname": "d", "entry": "$({class: 'Directory', listing: []})"})),
+        "reana/initial-work-dir",
+    ),
     "a list that is an expression": (
         tool(requirements=[{"class": "InitialWorkDirRequirement", "listing": "${ return []; }"}]),
         "reana/initial-work-dir",
@@ -83,6 +87,10 @@ REFUSED: dict[str, tuple[dict[str, Json], str]] = {
         "reana/exit-code",
     ),
     "a command line that is too long": (tool(arguments=["x" * 100_000]), "reana/long-command"),
+    "a default within a record": (
+        tool(inputs={"r": {"type": "record", "fields": [{"name": "#t/r/a", "type": "int", "default": 3}]}}),
+        "reana/record-default",
+    ),
     "an operation": (
         {**workflow(step()), "$graph": [workflow(step())["$graph"][0], {**tool(), "class": "Operation"}]},
         "reana/operation",
@@ -215,6 +223,7 @@ def test_preparing_when_it_is_done_then_the_document_that_was_given_is_unchanged
             "reana/file-name",
         ),
         ({"s": "x" * 50_000}, "reana/too-large"),
+        ({"s": "\U0001f57a"}, "reana/character"),
     ],
 )
 def test_input_values_when_reana_would_get_them_wrong_then_they_are_refused(inputs: Json, rule: str) -> None:

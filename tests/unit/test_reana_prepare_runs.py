@@ -142,6 +142,13 @@ def test_document_when_it_is_larger_than_reana_takes_then_it_goes_as_a_file_and_
     assert "outer_2[0]/say_2[1]" in ran.jobs
 
 
+def test_document_when_it_has_emoji_then_it_goes_as_a_file_and_they_arrive(tmp_path: Path) -> None:
+    files = {
+        "main.cwl": f"{TOOL}baseCommand: [echo, \U0001f57a]\ninputs: []\nstdout: o\noutputs: {{o: stdout}}\n".encode()
+    }
+    assert reana(files, {}, tmp_path).contents() == {"o": ("o", "\U0001f57a\n".encode())}
+
+
 def test_defaults_when_they_are_files_of_the_bundle_then_they_arrive(tmp_path: Path) -> None:
     files = {
         "main.cwl": (FLOW + """
@@ -160,3 +167,11 @@ outputs: {o: stdout}
     }  # fmt: skip
     ran = reana(files, {"g": text("2")}, tmp_path)
     assert ran.contents() == {"o": ("o", b"123")}
+
+
+def test_job_when_a_file_of_a_list_did_not_arrive_then_it_fails_and_says_so(tmp_path: Path) -> None:
+    document = TOOL + 'baseCommand: cat\ninputs: {f: {type: "File[]", inputBinding: {}}}\noutputs: []\n'
+    gone = ("sh", "-c", 'find "$0"/workspace/data -type f -name b -delete; exec bash -c "$1"', str(tmp_path))
+    ran = reana({"main.cwl": document.encode()}, {"f": [text("1", "a"), text("2", "b")]}, tmp_path, shell=gone)
+    assert ran.status == "failed"
+    assert "b did not arrive" in (ran.workspace / "stemma" / f"{folder_of('main')}.stderr").read_text()

@@ -10,8 +10,10 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from cwltool.context import LoadingContext
+from cwltool.errors import WorkflowException
 from cwltool.load_tool import fetch_document
 from cwltool.pack import pack as cwltool_pack
+from schema_salad.exceptions import SchemaSaladException
 from schema_salad.utils import yaml_no_ts
 
 from stemma.cwl.bundle import Bundle
@@ -21,7 +23,7 @@ from stemma.errors import Finding
 from stemma.records import Json
 
 _PLACES: Final = ("location", "path")
-_ALIAS: Final = re.compile(r"(?:^|[\s\[{,:-])\*[^\s\[\]{},]")
+_SPOILING: Final = re.compile(r"(?:^|[\s\[{,:-])\*[^\s\[\]{},]|^[{\s]*[\"']?id[\"']?\s*:", re.MULTILINE)
 _DOCUMENTS: Final = (".cwl", ".yml", ".yaml", ".json")
 _MAIN: Final = "#main"
 
@@ -34,15 +36,20 @@ class Unpackable(Exception):
         self.finding = finding
 
 
-class _WithoutAliases(BundleFiles):
-    """The files of a bundle with what YAML's aliases stand for written out: cwltool's packing spoils what is shared."""
+class _Packable(BundleFiles):
+    """The files of a bundle as cwltool's packing can take them: it spoils what YAML's aliases share, and fails at a
+    document whose process has an ``id`` of its own.
+    """
 
     def text(self, url: str) -> str:
-        """The text of a file; as JSON where it has aliases."""
+        """The text of a file; as JSON where something had to change."""
         text = super().text(url)
-        if _ALIAS.search(text) is None or not url.endswith(_DOCUMENTS):
+        if not url.endswith(_DOCUMENTS) or _SPOILING.search(text) is None:
             return text
-        return json.dumps(_plain(yaml_no_ts().load(text), ""))
+        document = _plain(yaml_no_ts().load(text), "")
+        if isinstance(document, dict) and "class" in document:
+            document.pop("id", None)
+        return json.dumps(document)
 
 
 def pack(bundle: Bundle, documents: Documents) -> dict[str, Json]:
@@ -53,19 +60,23 @@ def pack(bundle: Bundle, documents: Documents) -> dict[str, Json]:
     is named by its path in the bundle, without a scheme.
 
     Raises:
-        Unpackable: its documents are of several CWL versions.
+        Unpackable: its documents are of several CWL versions, or cwltool cannot bring them together.
     """
     _refuse_mixed_versions(documents)
     context = LoadingContext(
         {
-            "fetcher_constructor": _WithoutAliases(bundle.files).fetcher(),
+            "fetcher_constructor": _Packable(bundle.files).fetcher(),
             "disable_js_validation": True,
             "skip_schemas": True,
             "doc_cache": False,
         }
     )
-    context, _, url = fetch_document(bundle_url(bundle.main_path), context)
-    packed = _plain(cwltool_pack(context, url), "")
+    try:
+        context, _, url = fetch_document(bundle_url(bundle.main_path), context)
+        packed = _plain(cwltool_pack(context, url), "")
+    except (SchemaSaladException, WorkflowException, KeyError, TypeError, ValueError) as error:
+        message = "the documents cannot be written as one, as this engine takes them; run it on another engine"
+        raise Unpackable(Finding(message, "cwl/unpackable", documents.main_file, 1, 1)) from error
     packed = _with_imports(packed, dict(_named(packed)))
     processes = packed["$graph"]
     if len(processes) > 1:

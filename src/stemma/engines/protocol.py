@@ -162,7 +162,7 @@ class Engine(Protocol):
         """Why it could not run ``revision`` faithfully; empty when it can. Said at submission."""
 
     def submit(self, job: Job) -> str:
-        """Start ``job`` and return its reference at once.
+        """Start ``job`` and return its reference: ``<run uuid>/<attempt>``.
 
         Idempotent by ``(job.run_uuid, job.attempt)``: called again, by whichever process, it starts nothing
         and returns the same reference.

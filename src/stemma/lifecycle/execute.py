@@ -4,6 +4,7 @@ What has an effect outside the database is idempotent (``Engine.submit``, taking
 before the transaction that records it; what is recorded is recorded once, under the claim's fence.
 """
 
+import contextlib
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +15,15 @@ from stemma import clock
 from stemma.database.queries import attempts, facts, queue, workflows
 from stemma.database.tables import RunRow
 from stemma.engines.protocol import Engine, Job, JobState, Owner, Report
-from stemma.errors import ContentMissing, EngineRefused, EngineUnreachable, LeaseLost, StemmaError, Unavailable
+from stemma.errors import (
+    ContentMissing,
+    CredentialUnreadable,
+    EngineRefused,
+    EngineUnreachable,
+    LeaseLost,
+    StemmaError,
+    Unavailable,
+)
 from stemma.lifecycle.acting import engine_for
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.outputs import occurrences_in, recorded_form, take_outputs
@@ -72,8 +81,11 @@ def fail(installation: Installation, claim: Claim, reason: str) -> None:
         Unavailable: the database or the engine does not answer; call again later.
     """
     row = _held_row(installation, claim)
-    if row.reference is not None:
-        _engine_of(installation, row).stop(row.reference)
+    reference = _reference_of(_engine_of(installation, row), row)
+    if reference is not None:
+        # One that does not let us will not let us later either: the run ends here, and its reason says why.
+        with contextlib.suppress(EngineRefused, CredentialUnreadable):
+            _engine_of(installation, row).stop(reference)
 
     def write(session: Session) -> None:
         row = queue.run_row(session, claim.run_id)
@@ -88,6 +100,13 @@ def fail(installation: Installation, claim: Claim, reason: str) -> None:
 
 def _engine_of(installation: Installation, row: RunRow) -> Engine:
     return engine_for(installation.engines, row.engine, _owner_of(row))
+
+
+def _reference_of(engine: Engine, row: RunRow) -> str | None:
+    """Where the engine finds the attempt; something of one may be elsewhere before its submission was complete."""
+    if row.reference is None and engine.is_remote and row.attempt:
+        return f"{row.uuid}/{row.attempt}"
+    return row.reference
 
 
 def _owner_of(row: RunRow) -> Owner:
@@ -162,6 +181,10 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
         time_limit_seconds=row.time_limit_seconds,
         owner=_owner_of(row),
     )
+    if row.stop_requested_at is not None and _is_untouched(engine, job):
+        stopped = Report(state=JobState.STOPPED, cursor="", reason="stopped before it started", ended_at=clock.now())
+        installation.database.write(lambda session: _end(session, claim, row, stopped, outputs=None))
+        return Progress(done=True)
     try:
         reference = engine.submit(job)
     except EngineUnreachable as error:
@@ -180,9 +203,13 @@ def _is_hopeless(engine: Engine, job: Job, row: RunRow) -> bool:
     """Whether an engine elsewhere that does not answer is given up: somebody waits for its word, it has had its tries,
     and nothing of the run can be there. A run that may be there, or that waited in the queue, is tried for ever."""
     earliest, latest = _LAST_TRY
+    return _is_untouched(engine, job) and earliest <= clock.now() - row.submitted_at <= latest
+
+
+def _is_untouched(engine: Engine, job: Job) -> bool:
+    """Whether it is known that nothing of ``job`` came to the engine."""
     has_begun = getattr(engine, "has_begun", None)
-    is_untouched = has_begun is not None and not has_begun(job)
-    return is_untouched and earliest <= clock.now() - row.submitted_at <= latest
+    return has_begun is not None and not has_begun(job)
 
 
 def _follow(installation: Installation, engine: Engine, worker: str, claim: Claim, row: RunRow) -> Progress:
@@ -335,7 +362,8 @@ def _close_attempt(session: Session, claim: Claim, row: RunRow, report: Report, 
 
 def _clean_up(installation: Installation, engine: Engine, claim: Claim, row: RunRow) -> Progress:
     """Remove what the engine keeps of a deleted run."""
-    if row.reference:
-        engine.delete(row.reference)
+    reference = _reference_of(engine, row)
+    if reference is not None:
+        engine.delete(reference)
     installation.database.write(lambda session: queue.write(session, claim, {"active": False}))
     return Progress(done=True)

@@ -1,6 +1,8 @@
 """What a finished job left: its files into the store, its output object into the form that is recorded."""
 
+import threading
 from collections.abc import Iterator
+from typing import Final
 from uuid import UUID
 
 from stemma.cwl.filereferences import FILE_CLASSES, RESERVED_KEY
@@ -20,7 +22,9 @@ _PLACES = frozenset({"location", "path", "dirname"})
 def take_outputs(installation: Installation, engine: Engine, run_id: int, reference: str, report: Report) -> None:
     """Bring the files of a finished job into the store, each under the digest that was recorded for it.
 
-    Done twice, it finds in the store what it took the first time.
+    Done twice, it finds in the store what it took the first time. A digest that an engine elsewhere tells is not
+    enough for that: it comes from tools, and who names a digest has not shown to have the bytes, which may be in the
+    store as another group's. They are fetched.
 
     Raises:
         ContentDamaged: a file is not any more what the step generated.
@@ -35,14 +39,38 @@ def take_outputs(installation: Installation, engine: Engine, run_id: int, refere
             expected[fact.occurrence.uuid] = fact.occurrence.content
     for file in files:
         digest = expected[file.occurrence].sha256
-        if installation.store.has(digest):
-            continue
         if file.chunks is not None:
-            _fetch(installation, file.chunks(), expected[file.occurrence])
+            if (reference, digest) not in _fetched or not installation.store.has(digest):
+                _fetch(installation, file.chunks(), expected[file.occurrence])
+                _fetched.add((reference, digest))
+        elif installation.store.has(digest):
+            continue
         elif file.path is None or not file.path.exists():
             raise ContentMissing(digest)
         else:
             installation.store.take_file(file.path, expected=digest)
+
+
+class _Latest:
+    """The latest that were added; safe to use from several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._items: dict[tuple[str, str], None] = {}
+        self._guard = threading.Lock()
+
+    def __contains__(self, item: tuple[str, str]) -> bool:
+        return item in self._items
+
+    def add(self, item: tuple[str, str]) -> None:
+        with self._guard:
+            while len(self._items) >= self._most:
+                del self._items[next(iter(self._items))]
+            self._items[item] = None
+
+
+_fetched: Final = _Latest(100_000)
+"""What was fetched for which reference, so that a broken connection costs one file and not all before it."""
 
 
 def _fetch(installation: Installation, chunks: Iterator[bytes], expected: Content) -> None:

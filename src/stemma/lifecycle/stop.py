@@ -104,8 +104,8 @@ def _delete_elsewhere(installation: Installation, run: RunSummary) -> None:
     """
     with contextlib.suppress(UnknownEngine):
         engine = engine_for(installation.engines, run.engine, Owner(run.submitted_by.subject, run.group))
-        if engine.is_remote and run.reference is not None:
-            engine.delete(run.reference)
+        if engine.is_remote and run.attempt:
+            engine.delete(run.reference or f"{run.uuid}/{run.attempt}")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -121,11 +121,23 @@ class Worker:
                     rung = self._bell.wait(
                         self._until_next(min(next_claim, next_renewal) if has_room else next_renewal)
                     )
+                self._finish(pools, next_renewal)
             self._forget()
             self._release()
         finally:
             bell, self._bell = self._bell, None
             bell.close()
+
+    def _finish(self, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor], next_renewal: float) -> None:
+        """Let the looks in progress come to their end. Leases hold meanwhile: a look may be carrying a large file, and
+        nobody else is to carry it at the same time."""
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        while looks := [attended.looking for attended in self.held.values() if attended.looking is not None]:
+            if time.monotonic() >= next_renewal:
+                next_renewal = time.monotonic() + (self._renew() or TROUBLE_SECONDS)
+            wait(looks, max(0.0, next_renewal - time.monotonic()), FIRST_COMPLETED)
+            self._forget()
 
     def _until_next(self, other: float) -> float:
         """Seconds until something is due. A look that ends rings the bell, so those in progress need no timer."""
@@ -141,7 +153,8 @@ class Worker:
     def _forget(self) -> None:
         for run_id, attended in list(self.held.items()):
             if attended.looking is not None and attended.looking.done():
-                attended.looking.result()
+                if not attended.looking.cancelled():
+                    attended.looking.result()
                 attended.looking = None
             if attended.over and attended.looking is None:
                 del self.held[run_id]

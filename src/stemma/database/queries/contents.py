@@ -3,14 +3,17 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from sqlmodel import Session, col
 
 from stemma.database.queries.insert import insert_missing
-from stemma.database.tables import OccurrenceRow, RunRow
+from stemma.database.tables import OccurrenceRow, RunOutputRow, RunRow
 from stemma.database.tables.contents import ContentRow
 from stemma.errors import FileNotFound
 from stemma.records import Content, FileKind, Occurrence
+
+_HASHES_HERE = "cwltool"
+"""The engine that hashes what steps make on this machine."""
 
 
 def remember(session: Session, contents: Iterable[Content], now: datetime) -> None:
@@ -35,6 +38,7 @@ def held_by(session: Session, sha256: str, groups: Collection[str]) -> Content:
             col(OccurrenceRow.sha256) == sha256,
             col(RunRow.group_name).in_(groups),
             col(RunRow.deleted_at).is_(None),
+            _is_proven(),
         )
         .limit(1)
     )
@@ -44,11 +48,23 @@ def held_by(session: Session, sha256: str, groups: Collection[str]) -> Content:
     return Content(sha256, size)
 
 
+def _is_proven() -> ColumnElement[bool]:
+    """Whether the bytes of an occurrence were seen here under its digest: then, and not before, it stands for them.
+
+    What a step made elsewhere has the digest that its job told. It is proven where it was fetched as an output of the
+    run; else a tool that claims the digest of another group's file would be given that file.
+    """
+    outputs = select(col(RunOutputRow.occurrence)).where(
+        col(RunOutputRow.run_id) == col(OccurrenceRow.run_id), col(RunOutputRow.occurrence) == col(OccurrenceRow.uuid)
+    )
+    return or_(col(OccurrenceRow.step).is_(None), col(RunRow.engine) == _HASHES_HERE, outputs.exists())
+
+
 def file(session: Session, occurrence_id: int, groups: Collection[str]) -> Occurrence:
     """The file entity of this number, if it belongs to a run of one of ``groups`` that is not deleted.
 
     Raises:
-        FileNotFound: it does not, or is a directory.
+        FileNotFound: it does not, is a directory, or its bytes were never seen here.
     """
     query = (
         select(OccurrenceRow)
@@ -58,6 +74,7 @@ def file(session: Session, occurrence_id: int, groups: Collection[str]) -> Occur
             col(OccurrenceRow.kind) == FileKind.FILE.value,
             col(RunRow.group_name).in_(groups),
             col(RunRow.deleted_at).is_(None),
+            _is_proven(),
         )
     )
     row = session.execute(query).scalar()

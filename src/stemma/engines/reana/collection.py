@@ -1,7 +1,6 @@
 """What REANA's logs tell of the jobs of a run, made into the results that a replay takes."""
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -18,7 +17,10 @@ from stemma.engines.reana.wrapping import FOLDER, folder_of
 from stemma.engines.replay.results import JobResult, LeftFile
 from stemma.records import Content, Json
 
-_FINAL_OUTPUT: Final = re.compile(r"FinalOutput(\{.*?\})FinalOutput", re.DOTALL)
+_FINAL_BEGIN: Final = "FinalOutput{"
+_FINAL_END: Final = "}FinalOutput"
+_MOST_WORD_BYTES: Final = 32 * 1024 * 1024
+"""So much is read at most of what a job is said to have said: whoever runs tools there can write to that place."""
 _LAST_WORDS: Final = 600
 _CLOCK_TOLERANCE: Final = timedelta(minutes=2)
 """So much later than its tool may a job have ended: the pod has to go, and REANA to look."""
@@ -30,8 +32,6 @@ class Collected:
     """What is known of the jobs of a run."""
 
     jobs: list[JobResult] = field(default_factory=list)
-    words: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """What the tool of each job that has ended said, by key: ``stdout`` and ``stderr``."""
     unread: list[str] = field(default_factory=list)
     """The keys of the jobs that have ended and whose log is not there yet."""
     sha1: dict[str, str] = field(default_factory=dict)
@@ -41,8 +41,16 @@ class Collected:
 class Collector:
     """Reads the jobs of one run."""
 
-    def __init__(self, session: ReanaSession, workflow_id: str, digests: dict[str, str]) -> None:
+    def __init__(
+        self,
+        session: ReanaSession,
+        workflow_id: str,
+        digests: dict[str, str],
+        keep: Callable[[str, tuple[str, str]], None],
+    ) -> None:
         self._session, self._workflow_id = session, workflow_id
+        self._keep = keep
+        """Is given the key of each job that has ended, and what its tool said as ``stdout`` and ``stderr``."""
         self.digests = digests
         """SHA-256 by place, of what had to be read to know it."""
 
@@ -69,23 +77,27 @@ class Collector:
         if not job.is_over or job.status == "stopped":
             found.jobs.append(result)
             return
-        told = parse_log(job.log)
+        told = _parsed(job.log)
         if (told is None or told.key != key) and is_last_word:
             told = self._kept_word(key)
         if (told is None or told.key != key) and not is_last_word and not (job.log.strip() and job.status == "failed"):
             found.unread.append(key)
             found.jobs.append(result)
             return
-        found.words[key] = own_words(job.log)
+        self._keep(key, own_words(job.log))
         found.jobs.append(self._ended(found, result, job, told if told is not None and told.key == key else None))
 
     def _kept_word(self, key: str) -> Told | None:
         """What a job said at its end, from the copy in the workspace: REANA may lose logs, or cut them."""
+        place, said = f"{FOLDER}/{folder_of(key)}.marker", bytearray()
         try:
-            parts = list(self._session.download(self._workflow_id, f"{FOLDER}/{folder_of(key)}.marker"))
+            for part in self._session.download(self._workflow_id, place):
+                said += part
+                if len(said) > _MOST_WORD_BYTES:
+                    return None
         except FileGone:
             return None
-        return parse_log("\n" + b"".join(parts).decode("utf-8", "replace"))
+        return _parsed("\n" + said.decode("utf-8", "replace"))
 
     def _ended(self, found: Collected, result: JobResult, job: JobLog, told: Told | None) -> JobResult:
         words = _last_words(job.log) or "it said nothing"
@@ -95,11 +107,11 @@ class Collector:
             return replace(result, ended_at=ended_at, failure=failure, streams=STREAMS)
         found.sha1 |= {file.sha256: file.sha1 for file in told.files if file.sha256 and file.sha1}
         failed_after = job.status == "failed" and told.exit_code == 0
-        off = _clock_off(told.ended_at, job.finished_at)
+        started_at, ended_at = _times(told, job.finished_at)
         return replace(
             result,
-            started_at=told.started_at + off,
-            ended_at=max(told.ended_at, told.started_at) + off,
+            started_at=started_at,
+            ended_at=ended_at,
             exit_code=told.exit_code,
             failure=f"REANA ended its job as failed after the tool had ended well: {words}" if failed_after else None,
             files=tuple(self._left(result.key, file) for file in told.files),
@@ -122,10 +134,24 @@ class Collector:
         return Content(self.digests[place], size)
 
 
-def _clock_off(told: datetime, known: datetime | None) -> timedelta:
-    """What to add to the times of a job's machine, where its clock is another than the server's."""
-    off = (known or told) - told
-    return off if abs(off) > _CLOCK_TOLERANCE else timedelta(0)
+def _parsed(log: str) -> Told | None:
+    """What a log says; None where it says nothing, or tells times that are none."""
+    try:
+        return parse_log(log)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _times(told: Told, known_end: datetime | None) -> tuple[datetime, datetime]:
+    """When a job began and ended, by the server's clock where that of the job's machine is another."""
+    ended_at = max(told.ended_at, told.started_at)
+    off = (known_end or ended_at) - ended_at
+    if abs(off) <= _CLOCK_TOLERANCE:
+        return told.started_at, ended_at
+    try:
+        return told.started_at + off, ended_at + off
+    except OverflowError:  # a clock that jumped by ages meanwhile
+        return ended_at + off, ended_at + off
 
 
 def _last_words(log: str) -> str:
@@ -133,16 +159,19 @@ def _last_words(log: str) -> str:
 
 
 def final_output(workflow_log: str) -> dict[str, Json] | None:
-    """The output object that REANA's engine came to, as it tells it; None where it does not."""
-    found = _FINAL_OUTPUT.findall(workflow_log)
-    for text in reversed(found):
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            continue
-        if isinstance(value, dict):
-            return value
-    return None
+    """The output object that REANA's engine came to, as it tells it at last; None where it does not.
+
+    Looked for from the end, in linear time: the words of commands stand in this log as well.
+    """
+    end = workflow_log.rfind(_FINAL_END)
+    start = workflow_log.rfind(_FINAL_BEGIN, 0, end + 1)
+    if start < 0:
+        return None
+    try:
+        value = orjson.loads(workflow_log[start + len(_FINAL_BEGIN) - 1 : end + 1])
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def sha1_of(value: Json) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 from pydantic import TypeAdapter
@@ -36,7 +36,11 @@ class Crumbs:
     """When it was deleted there because it was to be stopped and did not run yet."""
     given_up: str | None = None
     """Why it was deleted there before it ran: a sentence."""
+    overdue: str | None = None
+    """Why it was stopped there while it ran: a sentence."""
     server_version: str | None = None
+    account: str | None = None
+    """Whose it is there: what REANA calls the owner of the token that it was created with."""
     digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 by place, of files that had to be read to know it."""
 
@@ -58,9 +62,12 @@ class Crumbs:
         """The same with ``changes``, written down."""
         changed = replace(self, **changes)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f"{_FILE}.new")
-        aside.write_bytes(orjson.dumps(changed, default=str, option=orjson.OPT_UTC_Z))
-        aside.replace(self.path)
+        aside = self.path.with_name(f"{_FILE}.{uuid4().hex}")  # a worker that has lost the run may write at this moment
+        try:
+            aside.write_bytes(orjson.dumps(changed, default=str, option=orjson.OPT_UTC_Z))
+            aside.replace(self.path)
+        finally:
+            aside.unlink(missing_ok=True)
         return changed
 
 

@@ -1,11 +1,12 @@
 """What stands against running something on REANA: a document, input values, a command line."""
 
 import json
+import posixpath
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from stemma.engines.reana.prepare import prepare
-from stemma.engines.reana.prepare_text import is_rewritten, is_safe_name, strings
+from stemma.engines.reana.prepare_text import has_astral_characters, is_rewritten, is_safe_name, strings
 from stemma.engines.reana.refusals import ELSEWHERE
 from stemma.errors import Finding
 from stemma.records import Json
@@ -32,6 +33,11 @@ def input_findings(inputs: Mapping[str, Json]) -> list[Finding]:
             if not is_safe_name(name):
                 message = f"input {port!r}: REANA's engine takes no file named {name!r}"
                 found.append(Finding(f"{message}; rename it, or {ELSEWHERE}", "reana/file-name"))
+    found += [
+        Finding(f"input {port!r}: REANA's engine cannot read all of its characters; {ELSEWHERE}", "reana/character")
+        for port, value in inputs.items()
+        if has_astral_characters(_without_places(value))
+    ]
     size = len(json.dumps(inputs))
     if size > _MOST_CHARACTERS:
         message = f"the input values are {size} characters, of which REANA takes {_MOST_CHARACTERS}"
@@ -62,8 +68,10 @@ def _without_places(value: Json) -> Json:
 
 def _names(value: Json) -> Iterable[str]:
     if isinstance(value, dict):
-        if value.get("class") in {"File", "Directory"} and isinstance(value.get("basename"), str):
-            yield value["basename"]
+        if value.get("class") in {"File", "Directory"}:
+            place = value.get("basename") or posixpath.basename(str(value.get("location", value.get("path", ""))))
+            if place:
+                yield str(place)
         for entry in value.values():
             yield from _names(entry)
     elif isinstance(value, list):

@@ -1,17 +1,23 @@
 """Follows one run on REANA: what its logs tell is brought into the journal, again and again until it has ended."""
 
+import contextlib
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from pathlib import PurePosixPath
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from stemma import clock
 from stemma.engines.cwltool.folder import AttemptFolder
 from stemma.engines.protocol import JobState
-from stemma.engines.reana.answers import Progress, RunState, RunStatus
-from stemma.engines.reana.collection import STREAMS, Collected, Collector, final_output, latest, sha1_of
+from stemma.engines.reana.accounts import check_account
+from stemma.engines.reana.answers import JobLog, Progress, RunState, RunStatus
+from stemma.engines.reana.collection import STREAMS, Collector, final_output, latest, sha1_of
 from stemma.engines.reana.crumbs import Crumbs
 from stemma.engines.reana.faults import RunGone, StateConflict
 from stemma.engines.reana.session import ReanaSession
@@ -58,13 +64,15 @@ class Follower:
         try:
             status = session.watch.look(crumbs.workflow_id)
         except RunGone as gone:
+            check_account(session, crumbs)
             self._end_without_logs(session, crumbs, RunEnd("failed", clock.now(), gone.reason))
             return JobState.RUNNING
         match status.state:
             case RunState.CREATED | RunState.QUEUED | RunState.PENDING:
                 return self._wait(session, crumbs, status)
             case RunState.RUNNING:
-                self._read(session, crumbs, status, None)
+                if not self._is_overdue(session, crumbs, status):
+                    self._read(session, crumbs, status, None)
                 return JobState.RUNNING
             case RunState.DELETED:
                 self._end_without_logs(session, crumbs, _deletion(crumbs))
@@ -89,6 +97,21 @@ class Follower:
             session.watch.look_anew(status.id)
         return JobState.PENDING
 
+    def _is_overdue(self, session: ReanaSession, crumbs: Crumbs, status: RunStatus) -> bool:
+        """Whether it ran longer than it may; it is stopped there then. REANA itself knows no such limit."""
+        limit, started_at = self._time_limit, status.started_at or crumbs.started_at
+        if limit is None or started_at is None or clock.now() - started_at <= timedelta(seconds=limit):
+            return False
+        crumbs.noting(overdue=f"the run took longer than its time limit of {limit:g} s, and was stopped on REANA")
+        with contextlib.suppress(StateConflict):  # just now it ended
+            session.stop(status.id)
+        session.watch.look_anew(status.id)
+        return True
+
+    @cached_property
+    def _time_limit(self) -> float | None:
+        return self._folder.order().time_limit_seconds
+
     def _read(self, session: ReanaSession, crumbs: Crumbs, status: RunStatus, end: RunEnd | None) -> None:
         """Read the logs, if there is something new in them, and replay the run as far as they tell it."""
         now = time.monotonic()
@@ -96,25 +119,28 @@ class Follower:
         if (now < self._next_reading and not is_first_of_the_end) or (end is None and status.progress == self._seen):
             return
         began = time.monotonic()
-        logs = session.logs(status.id)
         is_last_word = end is not None and self._is_too_late(now)
-        collector = Collector(session, status.id, dict(crumbs.digests))
-        found = collector.collect(logs.jobs, is_last_word=is_last_word)
+        collector = Collector(session, status.id, dict(crumbs.digests), self._keep_words)
+        workflow_log = _Log()
+        try:
+            found = collector.collect(workflow_log.jobs_of(session, status.id), is_last_word=is_last_word)
+        finally:
+            if collector.digests != crumbs.digests:  # whoever goes on after a failure need not read those files again
+                crumbs = crumbs.noting(digests=collector.digests)
         spent = time.monotonic() - began
-        if collector.digests != crumbs.digests:
-            crumbs = crumbs.noting(digests=collector.digests)
-        self._keep_logs(found, logs.workflow_log)
-        if end is not None and not is_last_word and (found.unread or not logs.workflow_log.strip()):
+        if workflow_log.text:
+            (self._folder.logs / "reana.log").write_text(workflow_log.text, encoding="utf-8", errors="replace")
+        if end is not None and not is_last_word and (found.unread or not workflow_log.text.strip()):
             self._next_reading = time.monotonic() + _REREAD_SECONDS
             return
-        if end is not None and end.state == "failed":
-            end = replace(end, reason=_why_failed(logs.workflow_log))
+        if end is not None and end.state == "failed" and end.reason is None:
+            end = replace(end, reason=_why_failed(workflow_log.text))
         results = Results(
             status.started_at or min((job.started_at for job in found.jobs), default=clock.now()),
             _environment(session, crumbs),
             tuple(found.jobs),
             end,
-            told={port: sha1_of(value) for port, value in (final_output(logs.workflow_log) or {}).items()},
+            told={port: sha1_of(value) for port, value in (final_output(workflow_log.text) or {}).items()},
             sha1=found.sha1,
         )
         self._replay(session, status.id, results)
@@ -145,27 +171,47 @@ class Follower:
                 raise EngineRefused(
                     "reana", f"the document reads a file of {content.size_bytes} bytes, which is too large"
                 )
-            aside = self._folder.arrivals / f"{content.sha256}.new"
-            with aside.open("wb") as target:
-                for chunk in session.download(workflow_id, place, content.size_bytes):
-                    target.write(chunk)
-            aside.replace(self._folder.arrivals / content.sha256)
+            aside, digest = self._folder.arrivals / uuid4().hex, sha256()
+            try:
+                with aside.open("wb") as target:
+                    for chunk in session.download(workflow_id, place, content.size_bytes):
+                        digest.update(chunk)
+                        target.write(chunk)
+                if digest.hexdigest() != content.sha256:
+                    raise EngineRefused(
+                        "reana",
+                        f"the document reads {PurePosixPath(place).name!r}, which is not any more what its step left: "
+                        f"it has the digest {digest.hexdigest()} instead of {content.sha256}",
+                    )
+                aside.replace(self._folder.arrivals / content.sha256)
+            finally:
+                aside.unlink(missing_ok=True)
 
     def _end_without_logs(self, session: ReanaSession, crumbs: Crumbs, end: RunEnd) -> None:
         """End a run whose logs REANA does not give any more, with what the journal says by now."""
         results = Results(crumbs.started_at or end.at, _environment(session, crumbs), (), end)
         self._replayer.replay(self._folder, results)
 
-    def _keep_logs(self, found: Collected, workflow_log: str) -> None:
-        """Keep here what the tools and the engine there said: REANA loses it with the run."""
+    def _keep_words(self, key: str, words: tuple[str, str]) -> None:
+        """Keep here what a tool said: REANA loses it with the run."""
         run_uuid, attempt = UUID(self._folder.path.parent.name), int(self._folder.path.name)
-        for key, words in found.words.items():
-            for stream, text in zip(STREAMS, words, strict=True):
-                path = self._folder.step_log(step_uuid(run_uuid, attempt, key), stream)
-                if not path.exists():
-                    path.write_text(text, encoding="utf-8", errors="replace")
-        if workflow_log:
-            (self._folder.logs / "reana.log").write_text(workflow_log, encoding="utf-8", errors="replace")
+        for stream, text in zip(STREAMS, words, strict=True):
+            path = self._folder.step_log(step_uuid(run_uuid, attempt, key), stream)
+            if not path.exists():
+                path.write_text(text, encoding="utf-8", errors="replace")
+
+
+class _Log:
+    """The logs of a run, some jobs at a time: those of ten thousand jobs are more than is held at once."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        """What the engine there said, as soon as a job was given."""
+
+    def jobs_of(self, session: ReanaSession, workflow_id: str) -> Iterator[JobLog]:
+        for page in session.log_pages(workflow_id):
+            self.text = page.workflow_log
+            yield from page.jobs
 
 
 def _why_failed(workflow_log: str) -> str:
@@ -189,8 +235,8 @@ def _end_of(status: RunStatus, crumbs: Crumbs) -> RunEnd:
     if status.state is RunState.FINISHED:
         return RunEnd("finished", at)
     if status.state is RunState.STOPPED:
-        return RunEnd("stopped", at, "it was stopped")
-    return RunEnd("failed", at, "REANA ended it as failed, and no step of it says why")
+        return RunEnd("failed", at, crumbs.overdue) if crumbs.overdue else RunEnd("stopped", at, "it was stopped")
+    return RunEnd("failed", at)
 
 
 def _environment(session: ReanaSession, crumbs: Crumbs) -> dict[str, object]:

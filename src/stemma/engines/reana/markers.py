@@ -23,7 +23,7 @@ from stemma.engines.reana.wrapping import JOB_WORD
 _BEGIN: Final = "\nstemma:begin "
 _FRAME: Final = "job: :\n "
 """What REANA writes before the words of a job."""
-_EXIT: Final = re.compile(r"stemma:exit (\d{1,3}) (\d{1,12}(?:\.\d{1,9})?) (\d{1,12}(?:\.\d{1,9})?)")
+_EXIT: Final = re.compile(r"stemma:exit (\d{1,3}) (\d{1,11}(?:\.\d{1,9})?) (\d{1,11}(?:\.\d{1,9})?)")
 _FILE: Final = re.compile(r"stemma:file ([0-9a-f]{64}|-) ([0-9a-f]{40}|-) (\d{1,18}) (.+)")
 _LINK: Final = "stemma:link "
 _FOLDER: Final = "stemma:folder "

@@ -11,12 +11,14 @@ import orjson
 
 from stemma import clock
 from stemma.engines.cwltool import journal_reader
-from stemma.engines.cwltool.folder import AttemptFolder, RunOrder
+from stemma.engines.cwltool.folder import AttemptFolder, RunLock, RunOrder
 from stemma.engines.protocol import EngineDescription, Job, JobState, OutputFile, Owner, Report
+from stemma.engines.reana.accounts import check_account
 from stemma.engines.reana.answers import RunState
 from stemma.engines.reana.crumbs import Crumbs
 from stemma.engines.reana.faults import RunGone, StateConflict
 from stemma.engines.reana.following import Follower
+from stemma.engines.reana.prepare import Prepared
 from stemma.engines.reana.session import ReanaSession
 from stemma.engines.reana.submission import Submission
 from stemma.engines.replay.results import ELSEWHERE
@@ -76,12 +78,40 @@ class OwnersReana:
         if crumbs.started_at is None:
             prepared = self._engine.prepared(job.revision)
             folder.lay_out(job.revision.files, _order(job), self._engine.store_path)
-            _place_packed(folder, self._engine.packed(job.revision))
-            session = self._session
-            self._engine.version = self._engine.version or session.you().version
-            crumbs = crumbs.noting(server_version=self._engine.version)
-            Submission(session, job, crumbs, self._engine.store_path).complete(prepared)
+            with self._alone(folder):
+                self._bring(job, folder, prepared)
         return reference
+
+    def _bring(self, job: Job, folder: AttemptFolder, prepared: Prepared) -> None:
+        crumbs = Crumbs.of(folder.path)
+        if crumbs.started_at is not None:  # by another, while this one waited
+            return
+        _place_packed(folder, self._engine.packed(job.revision))
+        session = self._session
+        you = session.you()
+        self._engine.version = you.version
+        if crumbs.creating_since is not None:
+            check_account(session, crumbs)
+        else:
+            crumbs = crumbs.noting(server_version=you.version, account=you.email or None)
+        Submission(session, job, crumbs, self._engine.store_path).complete(prepared)
+
+    @contextlib.contextmanager
+    def _alone(self, folder: AttemptFolder) -> Iterator[None]:
+        """Be the only one who brings this attempt there: two would write the same files into one workspace.
+
+        A worker that has lost its lease may still be at it.
+
+        Raises:
+            EngineUnreachable: another is at it.
+        """
+        lock = RunLock.take(folder.lock_file)
+        if lock is None:
+            raise EngineUnreachable(self.name, "another process brings the run there")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def has_begun(self, job: Job) -> bool:
         """Whether something of ``job`` may be there."""
@@ -108,8 +138,8 @@ class OwnersReana:
         """The files of the output object, which are in the workspace."""
         folder = self._engine.folder(reference)
         ending = journal_reader.ending(folder.journal)
-        workflow_id = Crumbs.of(folder.path).workflow_id
-        if ending is None or workflow_id is None:
+        crumbs = Crumbs.of(folder.path)
+        if ending is None or crumbs.workflow_id is None:
             return
         session = self._session
         for value in _files_in(ending.outputs):
@@ -118,7 +148,7 @@ class OwnersReana:
                 yield OutputFile(occurrence, FileKind.FILE, Path(location))
                 continue
             place, size = location.removeprefix(ELSEWHERE), int(value["size"])
-            yield OutputFile(occurrence, FileKind.FILE, None, _download(session, workflow_id, place, size))
+            yield OutputFile(occurrence, FileKind.FILE, None, _download(session, crumbs, place, size))
 
     def log(self, reference: str, step: UUID | None, stream: str) -> BinaryIO | None:
         """The log as far as REANA has told it: that of a step when its job has ended."""
@@ -145,6 +175,7 @@ class OwnersReana:
         try:
             status = session.status(workflow_id)
         except RunGone:
+            check_account(session, crumbs)
             return
         if status.state.is_terminal:
             return
@@ -176,10 +207,14 @@ class OwnersReana:
         run, _, attempt = reference.partition("/")
         references = [f"{run}/{number}" for number in range(1, int(attempt) + 1)]
         for earlier in references:
-            workflow_id = Crumbs.of(self._engine.folder(earlier).path).workflow_id
-            if workflow_id is not None:
-                with contextlib.suppress(RunGone):
-                    self._session.delete(workflow_id)
+            crumbs = Crumbs.of(self._engine.folder(earlier).path)
+            if crumbs.workflow_id is None:
+                continue
+            session = self._session
+            try:
+                session.delete(crumbs.workflow_id)
+            except RunGone:
+                check_account(session, crumbs)
         for earlier in references:
             self._engine.followers.pop(earlier, None)
             self._engine.folder(earlier).delete()
@@ -229,8 +264,15 @@ def _report(folder: AttemptFolder, cursor: str, state: JobState, crumbs: Crumbs)
     )
 
 
-def _download(session: ReanaSession, workflow_id: str, place: str, size: int) -> Callable[[], Iterator[bytes]]:
-    return lambda: session.download(workflow_id, place, size)
+def _download(session: ReanaSession, crumbs: Crumbs, place: str, size: int) -> Callable[[], Iterator[bytes]]:
+    def chunks() -> Iterator[bytes]:
+        try:
+            yield from session.download(crumbs.workflow_id or "", place, size)
+        except RunGone:
+            check_account(session, crumbs)
+            raise
+
+    return chunks
 
 
 def _files_in(value: Json) -> Iterator[dict[str, Json]]:

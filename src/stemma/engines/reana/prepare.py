@@ -25,9 +25,9 @@ from stemma.engines.reana.prepare_graph import (
     without_bindings,
 )
 from stemma.engines.reana.prepare_steps import Steps
-from stemma.engines.reana.prepare_text import is_safe_name
+from stemma.engines.reana.prepare_text import has_astral_characters, is_safe_name
 from stemma.engines.reana.prepare_tools import Execution, Means, Names, rewritten
-from stemma.engines.reana.prepare_types import with_types_inlined
+from stemma.engines.reana.prepare_types import refuse_field_defaults, with_types_inlined
 from stemma.engines.reana.refusals import Refusals
 from stemma.engines.reana.wrapping import FOLDER, SCRIPT, script
 from stemma.errors import Finding
@@ -110,6 +110,7 @@ class _Preparation:
         processes, self._rest = _split(packed)
         self.refusals = Refusals()
         self._processes = with_types_inlined(processes, self.refusals)
+        refuse_field_defaults(list(self._processes.values()), self.refusals)
         self._made: dict[str, str] = {}
         self._graph: dict[str, dict[str, Json]] = {}
         taken = set(ids(list(self._processes.values())))
@@ -132,8 +133,8 @@ class _Preparation:
         for file in files:
             self._check_file(file)
         uploads = [Upload(SCRIPT, script())]
-        if len(json.dumps(document)) > _MOST_CHARACTERS:
-            uploads.append(Upload(_DOCUMENT, json.dumps(_moved(document)).encode()))
+        if len(json.dumps(document)) > _MOST_CHARACTERS or has_astral_characters(document):
+            uploads.append(Upload(_DOCUMENT, json.dumps(_moved(document), ensure_ascii=False).encode()))
             document = _pointing_at(self._graph[_MAIN], self._rest)
         return Prepared(document, tuple(uploads), files, tuple(self.refusals.findings))
 

@@ -111,7 +111,11 @@ def renamed(value: Json, old: str, new: str, key: str = "") -> Json:
 def without_bindings(kind: Json) -> Json:
     """A type of a tool's input as a workflow may say it."""
     if isinstance(kind, dict):
-        return {name: without_bindings(entry) for name, entry in kind.items() if name != "inputBinding"}
+        return {
+            name: without_bindings(entry)
+            for name, entry in kind.items()
+            if name not in {"inputBinding", "outputBinding"}
+        }
     if isinstance(kind, list):
         return [without_bindings(entry) for entry in kind]
     return kind

@@ -75,6 +75,11 @@ def names_all_inputs(text: str) -> bool:
     return any(is_expression and _BARE_INPUTS.search(piece) is not None for is_expression, piece in parts(text))
 
 
+def has_astral_characters(value: Json) -> bool:
+    """Whether there are characters that REANA's engine, which reads its JSON as YAML, takes apart (emoji, say)."""
+    return any(max(text, default="") > "\uffff" for text in strings(value))
+
+
 def strings(value: Json) -> Iterator[str]:
     """All strings in a value."""
     if isinstance(value, str):

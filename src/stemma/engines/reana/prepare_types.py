@@ -24,6 +24,22 @@ def with_types_inlined(processes: dict[str, dict[str, Json]], refusals: Refusals
     return {name: inliner.element(process) for name, process in processes.items()}
 
 
+def refuse_field_defaults(value: Json, refusals: Refusals) -> None:
+    """Refuse records whose fields have defaults, which the engine's cwltool passes over in silence."""
+    if isinstance(value, dict):
+        if value.get("type") == "record":
+            for field in listed(value.get("fields")):
+                if "default" in field:
+                    reason = f"REANA's engine passes over the default of {short(field['name'])!r} in a record"
+                    refusals.add("", "record-default", reason)
+        for key, entry in value.items():
+            if key != "default":
+                refuse_field_defaults(entry, refusals)
+    elif isinstance(value, list):
+        for entry in value:
+            refuse_field_defaults(entry, refusals)
+
+
 def _collect(value: Json, named: dict[str, Json]) -> None:
     if isinstance(value, dict):
         if value.get("class") == _REQUIREMENT:

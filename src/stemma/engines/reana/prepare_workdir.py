@@ -29,6 +29,7 @@ _FILE_TEXTS: Final = frozenset(
         ".format",
     }
 )
+_MAKES_FILES: Final = re.compile(r"class['\"]?\s*:\s*['\"](?:File|Directory)['\"]")
 _TEXT_TYPES: Final = frozenset({"string", "int", "long", "float", "double", "boolean"})
 _FILE_FIELDS: Final = frozenset({"class", "basename", "contents"})
 
@@ -101,7 +102,9 @@ def _dirent(entry: dict[str, Json], types: dict[str, Json], found: WorkDir, step
         _file_entry(entry, name, found, step, refusals)
         found.is_writable = found.is_writable or is_writable
     elif name is None:
-        _refuse(step, refusals, "a text has no name")
+        _refuse(step, refusals, "what is no input has no name of its own (entryname)")
+    elif kind == "unclear" and _MAKES_FILES.search(str(content)):
+        _refuse(step, refusals, "an expression makes a file or folder that is no input")
     else:
         found.texts.append(Text(name, content, kind != "text", kind == "unclear"))
 

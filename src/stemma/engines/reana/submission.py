@@ -1,6 +1,7 @@
 """Brings an attempt to REANA: created, given its inputs, started. Each is done once, however often it is asked for."""
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +15,14 @@ from stemma.engines.reana.faults import AlreadyStarted, ReanaTrouble
 from stemma.engines.reana.inputs import Upload, job_order
 from stemma.engines.reana.prepare import Prepared
 from stemma.engines.reana.session import ReanaSession
-from stemma.errors import EngineRefused
+from stemma.errors import EngineUnreachable
 from stemma.records import Json
 
 SPECIFICATION_VERSION: Final = "0.9.4"
 _CREATE_TRIES: Final = 4
 _PAUSE_SECONDS: Final = 0.3
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
+"""No room to write down how far it is: it goes on when there is some again."""
 
 
 class Submission:
@@ -45,8 +48,11 @@ class Submission:
             for upload in uploads:
                 self._upload(upload)
             self._start()
-        except EngineRefused:
-            self._take_back()
+        except EngineUnreachable:
+            raise
+        except Exception as error:  # whatever it was, nobody comes back to what lies there half
+            if not (isinstance(error, OSError) and error.errno in _FULL):
+                self._take_back()
             raise
         return self.crumbs
 

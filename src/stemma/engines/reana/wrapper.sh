@@ -59,7 +59,9 @@ run() {
   case "$*" in *"$H"*|*"$T"*|*"$G"*) for a do shift; fix "$a"; set -- "$@" "$R"; done;; esac
   for a do
     case $a in "$W"/cwl/docker_stagedir/*)
-      if ! [ -e "$a" ]; then bad "the input $a did not arrive"; exit 1; fi;;
+      if ! [ -e "$a" ] && ! [ -e "`ls -d "${a%/*}"/* 2>/dev/null | head -n 1`" ]; then
+        bad "the input $a did not arrive"; exit 1
+      fi;;
     esac
   done
   exec "$@"

@@ -2,10 +2,10 @@
 
 REANA's CWL engine sends a job as one line of shell: ``… mkdir -p HOME && cd HOME && TOOL; cp -r HOME/* OUT``. HOME is
 shared by all jobs of a run, OUT is the job's own, and the line's exit code is that of ``cp``. TOOL is ours (arguments
-before the tool's own, one after them), so it defines a function named ``cp``: called by the engine's last words with OUT,
-it runs the tool there, says what came of it in a block of lines (see :mod:`stemma.engines.reana.markers`), keeps the
-files in the workspace and returns the tool's exit code. The tool's words never stand where our shell would read them:
-they are arguments of a function, or a here-document for tools that bring shell of their own.
+before the tool's own, one after them), so it defines a function named ``cp``: called by the engine's last words with
+OUT, it runs the tool there, says what came of it in a block of lines (see :mod:`stemma.engines.reana.markers`), keeps
+the files in the workspace and returns the tool's exit code. The tool's words never stand where our shell would read
+them: they are arguments of a function, or a here-document for tools that bring shell of their own.
 
 POSIX shell only (dash, bash, busybox), and the programs that every image with a shell has: cat, cksum, cp, ln, mkdir,
 rm, tr, wc. ``date``, ``readlink``, ``sha1sum``, ``sha256sum`` and ``tail`` are used where they are there.

@@ -68,6 +68,8 @@ def _replay(folder: AttemptFolder) -> dict[str, Json]:
             journal.write(Beginning(results.began_at, ProcessIdentity.own(), environment))
         recorder = ReplayRecorder(folder, journal, order.attempt, UUID(order.run_uuid), results)
         outcome = _go_through(order, folder, recorder)
+        if recorder.trouble is not None:
+            raise recorder.trouble  # nothing is written down; it is tried again later
         if recorder.wanted:
             return {"ended": False, "wanted": sorted(recorder.wanted)}
         if results.end is not None:
@@ -79,11 +81,16 @@ def _replay(folder: AttemptFolder) -> dict[str, Json]:
 
 @contextlib.contextmanager
 def _scratch(folder: AttemptFolder) -> Iterator[None]:
-    """Places of this replay's own for files; what a killed one left is removed."""
+    """Places of this replay's own for files; what a killed one left is removed.
+
+    What expressions made of text stays, in ``out``: those bytes are nowhere else.
+    """
     scratch = folder.path / "replay"
-    if scratch.exists():
-        shutil.rmtree(scratch)
-    for part in ("inputs", "tmp", "out"):
+    for place in (scratch, folder.out):
+        if place.exists():
+            shutil.rmtree(place)
+    folder.out.mkdir()
+    for part in ("inputs", "tmp"):
         place = scratch / part
         place.mkdir(parents=True)
         object.__setattr__(folder, part, place)

@@ -77,6 +77,8 @@ class ReplayRecorder(Recorder):
         """The keys of the tools that could have run and have no job."""
         self.wanted: set[str] = set()
         """The places of the files that were read and whose bytes are not here."""
+        self.trouble: OSError | None = None
+        """What went wrong on this machine, so that this replay says nothing of the run."""
         self.moment = results.began_at
         self._namespace = namespace_of(run_uuid, attempt)
         self._minted: Counter[tuple[str, ...]] = Counter()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import orjson
 from pydantic import TypeAdapter
@@ -105,9 +105,12 @@ _ADAPTER = TypeAdapter(Results)
 
 def write_results(path: Path, results: Results) -> None:
     """Write ``results`` so that a reader finds all of it or nothing."""
-    aside = path.with_name(f"{path.name}.new")
-    aside.write_bytes(orjson.dumps(results, option=orjson.OPT_UTC_Z))
-    aside.replace(path)
+    aside = path.with_name(f"{path.name}.{uuid4().hex}")  # a worker that has lost the run may write at this moment
+    try:
+        aside.write_bytes(orjson.dumps(results, option=orjson.OPT_UTC_Z))
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def read_results(path: Path) -> Results:

@@ -1,6 +1,7 @@
 """cwltool's processes for a replay: tools are answered for, not run."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, MutableMapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from stemma.engines.cwltool.tools import RecordedTool
 from stemma.engines.replay.recorder import ReplayRecorder
 from stemma.engines.replay.results import JobResult, LeftFile, inner_path
 
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+"""What goes wrong here alone, and says nothing of the job."""
 _answers: dict[str, Callable[[], int]] = {}
 """By the folder that a tool would work in: what stands for its running."""
 
@@ -61,6 +64,8 @@ class ReplayedTool(RecordedTool):
 class ReplayedJob(RecordedJob, CommandLineJob):
     """A job that is looked up. One that is not there is passed over without a word; one that runs has only begun."""
 
+    _updates_in_place = False
+
     def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:  # noqa: N803 - the library's name
         """Take over what is known of it."""
         recorder = _recorder(self)
@@ -74,6 +79,8 @@ class ReplayedJob(RecordedJob, CommandLineJob):
         if result.ended_at is None:
             self.step.begin(tuple(map(str, self.command_line)), self.image)
             return
+        # Nothing that may be written is copied here, however large it is: lay_out() knows what became of it.
+        self._updates_in_place, self.inplace_update = self.inplace_update, True
         super().run(runtimeContext, tmpdir_lock)
 
     def _execute(
@@ -85,6 +92,7 @@ class ReplayedJob(RecordedJob, CommandLineJob):
     ) -> None:
         recorder = _recorder(self)
         result = recorder.jobs[self.step.key]
+        self.inplace_update = self._updates_in_place
         self.step.begin(tuple(map(str, self.command_line)), self.image)
         for name in result.streams:
             self.step.streams[name] = recorder.folder.step_log(self.step.uuid, name)
@@ -104,7 +112,12 @@ class ReplayedJob(RecordedJob, CommandLineJob):
             self.step.fails(result.failure)
         if result.exit_code is None or (result.failure is not None and result.exit_code in {0, *self.successCodes}):
             raise WorkflowException(result.failure or "its exit code is not known")
-        lay_out(recorder, self.outdir, result)
+        try:
+            lay_out(recorder, self.outdir, result)
+        except OSError as error:
+            if error.errno in _OF_THE_MACHINE:
+                recorder.trouble = error
+            raise
         return result.exit_code
 
 
@@ -115,39 +128,26 @@ def _recorder(job: RecordedJob) -> ReplayRecorder:
 
 
 def lay_out(recorder: ReplayRecorder, folder: str, result: JobResult) -> None:
-    """Put files of the right names and sizes where the tool would have left them.
+    """Put files of the right names and sizes where the tool left them, and nothing else.
 
-    What is staged there already and holds those bytes (an input in the step's folder) stays.
+    What was staged there goes first: the tool may have removed it, and no name may lead through a link of it. Inputs
+    that cannot be written are linked there anew afterwards, by cwltool.
 
     Raises:
         UnusableName: a name leads out of the folder.
     """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                rmtree(entry.path)
+            else:
+                os.unlink(entry.path)  # noqa: PTH108 - for every step; a Path costs more than the call
     for path in result.folders:
         os.makedirs(os.path.join(folder, inner_path(path)), exist_ok=True)  # noqa: PTH103, PTH118 - for every folder
     for file in result.files:
         place = os.path.join(folder, inner_path(file.path))  # noqa: PTH118 - for every file
         os.makedirs(os.path.dirname(place), exist_ok=True)  # noqa: PTH103, PTH120 - as above
-        if not _holds(recorder, place, file):
-            _stand_in(recorder, place, file)
-
-
-def _holds(recorder: ReplayRecorder, place: str, file: LeftFile) -> bool:
-    """Whether the known bytes of ``file`` lie at ``place``, by what is known of the file that a link leads to."""
-    if not os.path.lexists(place):
-        return False
-    if os.path.isfile(place):  # noqa: PTH113 - as above
-        stand_in = recorder.stand_in(place)
-        known = stand_in.content if stand_in is not None else None
-        if known is None:
-            found = recorder.files.identify({"location": os.path.realpath(place)})
-            known = found.content if found is not None else None
-        if known is not None and known.sha256 == file.content.sha256:
-            return True
-    if os.path.isdir(place) and not os.path.islink(place):  # noqa: PTH112, PTH114 - as above
-        rmtree(place)
-    else:
-        os.unlink(place)  # noqa: PTH108 - as above
-    return False
+        _stand_in(recorder, place, file)
 
 
 def _stand_in(recorder: ReplayRecorder, place: str, file: LeftFile) -> None:
