@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_several_servers_and_tokens_when_asked_in_threads_at_once_then_each_gets
         sessions = {}
         for _ in range(3):
             script = stack.enter_context(scripted_reana(answer))
-            server = ReanaServer(script.url, requests_per_second=10_000)
+            server = stack.enter_context(closing(ReanaServer(script.url, requests_per_second=10_000)))
             for token in ("ada", "bob", "eve"):
                 sessions[f"{token}-{script.url.rpartition(':')[2]}"] = server.session(SecretStr(token))
         with ThreadPoolExecutor(12) as pool:

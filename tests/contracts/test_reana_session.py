@@ -172,6 +172,7 @@ def test_token_when_it_is_revoked_then_it_is_said(reana: ReanaStandin) -> None:
         session.you()
     reana.faults(revoked=[])
     server.close()
+    server.close()
 
 
 def test_rate_limit_when_it_is_the_real_one_then_many_requests_in_threads_stay_below_it(
@@ -183,6 +184,7 @@ def test_rate_limit_when_it_is_the_real_one_then_many_requests_in_threads_stay_b
     reana.requests(anew=True)
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: session.find(created.id), range(25)))
+    server.close()
     answers = reana.requests()["answers"]
     reana.faults(rate_limit=0)
     server.close()

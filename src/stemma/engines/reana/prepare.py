@@ -1,6 +1,6 @@
 """A packed CWL document, prepared so that REANA runs it faithfully; or what stands against it.
 
-Pure: values in, values out. What REANA gets wrong, and how each is made right, stands in ``docs/engines.md``.
+Pure: values in, values out. What REANA gets wrong, and how each is made right, stands in ``docs/engines/reana.md``.
 """
 
 import copy
