@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,9 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=None, help="where the files lie meanwhile")
     chosen = parser.parse_args()
+    if find_spec("reana_client") is None:
+        print("reana: left out, since reana-client is not installed (the extra `reana`)")
+        return
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         _between(Path(folder, "between"), 10)
         _supervision(Path(folder, "supervision"), chosen.runs)
