@@ -9,9 +9,15 @@ import pytest
 from stemma.engines.reana import control, faults
 from stemma.engines.reana.server import Received
 from stemma.errors import EngineRefused
+from support.reana_bench import reana_client_is_there
 from support.reana_scripted import RUN
 
 Asked = tuple[str, str, list[tuple[str, str]], bytes | None]
+
+
+@pytest.fixture(autouse=True)
+def _client_of_reana() -> None:
+    reana_client_is_there()
 
 
 def asking(function: str, body: bytes = b"{}", answered: int = 200, **arguments: object) -> tuple[Asked, object]:
