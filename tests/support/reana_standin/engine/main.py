@@ -13,10 +13,13 @@ import cwltool.main
 from cwltool.argparser import arg_parser
 from cwltool.context import LoadingContext, RuntimeContext
 
+from stemma.engines.cwltool.nodes import find_node
 from support.reana_standin.engine.desk import Desk
 from support.reana_standin.engine.jobs import DEFAULT_IMAGE, RemoteJob, make_tool
 from support.reana_standin.engine.pipeline import Pipeline, log
 
+if (_node := find_node()) is not None:  # cwltool looks for one on the PATH alone
+    os.environ["PATH"] = f"{os.environ['PATH']}:{Path(_node).parent}"  # noqa: TID251 - what the processes of runs get
 _UMASK = 0o002
 _LINE = "%(asctime)s | %(name)s | %(threadName)s | %(levelname)s | %(message)s"
 _STATUS_OF = {0: "finished", 1: "failed"}
