@@ -217,6 +217,8 @@ def _run_on_reana(workspace: str, document: Json, inputs: Json, shell: tuple[str
 def _run_plainly(place: str) -> Json:
     import cwltool.main
 
+    import support.reana_standin.engine.main  # noqa: F401 - it puts the Node on the PATH that is installed with Stemma
+
     _quiet(place)
     logging.disable(logging.CRITICAL)
     answer = io.StringIO()
