@@ -19,10 +19,11 @@ from stemma.engines.cwltool.containers import all_steps, answering_engine, check
 from stemma.engines.cwltool.folder import AttemptFolder, RunLock, RunOrder
 from stemma.engines.cwltool.journal import Ending, Journal
 from stemma.engines.entry_points import EngineContext
+from stemma.engines.output_object import files_in
 from stemma.engines.protocol import EngineDescription, Job, JobState, OutputFile, Report
 from stemma.errors import EngineUnreachable, Finding
 from stemma.forkserver import ForkServer, ForkServerGone
-from stemma.records import FileKind, Json, RevisionRecord, StepKind
+from stemma.records import FileKind, RevisionRecord, StepKind
 
 TARGET = "stemma.engines.cwltool.process:serve"
 _TAG = "stemma:occurrence"
@@ -129,7 +130,8 @@ class CwltoolEngine:
         """The files of the output object."""
         ending = journal_reader.ending(self._folder(reference).journal)
         if ending is not None:
-            yield from _files_in(ending.outputs)
+            for value in files_in(ending.outputs):
+                yield OutputFile(UUID(value[_TAG]), FileKind.FILE, Path(value["location"]))
 
     def log(self, reference: str, step: UUID | None, stream: str) -> BinaryIO | None:
         """The whole log, as far as written."""
@@ -260,15 +262,3 @@ def _abstract_steps(revision: RevisionRecord) -> Iterator[Finding]:
         if step.kind is StepKind.OPERATION:
             message = f"step {step.path!r} is an abstract operation, which says what it does and not how"
             yield Finding(message, "engine/operation", step.run.partition("#")[0] or None)
-
-
-def _files_in(value: Json) -> Iterator[OutputFile]:
-    """The files of an output object, with what belongs to them."""
-    if isinstance(value, list):
-        for part in value:
-            yield from _files_in(part)
-    elif isinstance(value, dict):
-        if value.get("class") == "File":
-            yield OutputFile(UUID(value[_TAG]), FileKind.FILE, Path(value["location"]))
-        for part in value.values():
-            yield from _files_in(part)

@@ -49,7 +49,7 @@ class Crumbs:
         """What is remembered in ``folder``."""
         path = folder / _FILE
         try:
-            return _read(path)  # type: ignore[return-value]  # there are no subclasses
+            return _ADAPTER.validate_json(path.read_bytes())  # type: ignore[return-value]  # there are no subclasses
         except FileNotFoundError:
             return cls(path)
 
@@ -71,8 +71,8 @@ class Crumbs:
         return changed
 
 
-def _read(path: Path) -> Crumbs:
-    return TypeAdapter(Crumbs).validate_json(path.read_bytes())
+_ADAPTER = TypeAdapter(Crumbs)
+"""Made once: crumbs are read at every look at every run."""
 
 
 def document_name(run_uuid: UUID, attempt: int) -> str:

@@ -53,13 +53,12 @@ class Follower:
         self._next_reading = 0.0
         self._ended_since: float | None = None
 
-    def follow(self, session: ReanaSession) -> JobState:
+    def follow(self, session: ReanaSession, crumbs: Crumbs) -> JobState:
         """Bring the journal up to what the server tells; returns where the run is there.
 
         Raises:
             EngineUnreachable: later.
         """
-        crumbs = Crumbs.of(self._folder.path)
         assert crumbs.workflow_id is not None  # noqa: S101 - for the type checker: it was started
         try:
             status = session.watch.look(crumbs.workflow_id)

@@ -12,6 +12,7 @@ import orjson
 from stemma import clock
 from stemma.engines.cwltool import journal_reader
 from stemma.engines.cwltool.folder import AttemptFolder, RunLock, RunOrder
+from stemma.engines.output_object import files_in
 from stemma.engines.protocol import EngineDescription, Job, JobState, OutputFile, Owner, Report
 from stemma.engines.reana.accounts import check_account
 from stemma.engines.reana.answers import RunState
@@ -131,8 +132,8 @@ class OwnersReana:
                 follower = self._engine.followers[reference] = Follower(
                     self._engine.settings, self._engine.replayer, folder
                 )
-            state = follower.follow(self._session)
-        return _report(folder, cursor, state, Crumbs.of(folder.path))
+            state = follower.follow(self._session, crumbs)
+        return _report(folder, cursor, state, crumbs)
 
     def outputs(self, reference: str) -> Iterator[OutputFile]:
         """The files of the output object, which are in the workspace."""
@@ -142,7 +143,7 @@ class OwnersReana:
         if ending is None or crumbs.workflow_id is None:
             return
         session = self._session
-        for value in _files_in(ending.outputs):
+        for value in files_in(ending.outputs):
             occurrence, location = UUID(value[_TAG]), str(value["location"])
             if not location.startswith(ELSEWHERE):
                 yield OutputFile(occurrence, FileKind.FILE, Path(location))
@@ -273,15 +274,3 @@ def _download(session: ReanaSession, crumbs: Crumbs, place: str, size: int) -> C
             raise
 
     return chunks
-
-
-def _files_in(value: Json) -> Iterator[dict[str, Json]]:
-    """The File objects of an output object, with what belongs to them."""
-    if isinstance(value, list):
-        for part in value:
-            yield from _files_in(part)
-    elif isinstance(value, dict):
-        if value.get("class") == "File":
-            yield value
-        for part in value.values():
-            yield from _files_in(part)

@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from stemma.engines.cwltool import journal_reader
+from stemma.engines.output_object import files_in
 from stemma.engines.protocol import (
     EngineDescription,
     EngineIdentity,
@@ -200,7 +201,10 @@ class WesEngine:
         """The files of the output object, which are here since the end was reported."""
         ending = journal_reader.ending(self._folder(reference).journal)
         if ending is not None:
-            yield from _files_in(ending.outputs)
+            for value in files_in(ending.outputs):
+                if TAG in value:
+                    path = Path(unquote(urlsplit(value["location"]).path))
+                    yield OutputFile(UUID(value[TAG]), FileKind.FILE, path)
 
     def log(self, reference: str, step: UUID | None, stream: str) -> BinaryIO | None:
         """The log that was kept; until the end, what the server gives of the run's own."""
@@ -379,15 +383,3 @@ def _version(info: ServiceInfo) -> str:
     """The name and version of a server, as far as it tells them; else those of the standard."""
     told = info.version or f"WES {', '.join(info.supported_wes_versions) or '1'}"
     return texts.sentence(f"{info.name} {told}" if info.name else told)[:_VERSION_CHARACTERS]
-
-
-def _files_in(value: Json) -> Iterator[OutputFile]:
-    """The files of an output object, with what belongs to them."""
-    if isinstance(value, list):
-        for part in value:
-            yield from _files_in(part)
-    elif isinstance(value, dict):
-        if value.get("class") == "File" and TAG in value:
-            yield OutputFile(UUID(value[TAG]), FileKind.FILE, Path(unquote(urlsplit(value["location"]).path)))
-        for part in value.values():
-            yield from _files_in(part)
