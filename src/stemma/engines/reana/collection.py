@@ -8,6 +8,7 @@ from typing import Final
 
 import orjson
 
+from stemma.engines.output_object import files_in
 from stemma.engines.reana.answers import JobLog
 from stemma.engines.reana.faults import FileGone
 from stemma.engines.reana.markers import JobFile, key_of, own_words, parse_log
@@ -176,12 +177,7 @@ def final_output(workflow_log: str) -> dict[str, Json] | None:
 
 def sha1_of(value: Json) -> list[str]:
     """The SHA-1 digests in an output object of CWL, in the order in which they stand."""
-    if isinstance(value, list):
-        return [digest for part in value for digest in sha1_of(part)]
-    if not isinstance(value, dict):
-        return []
-    own = [str(value.get("checksum", "")).removeprefix("sha1$")] if value.get("class") == "File" else []
-    return own + [digest for name, part in value.items() if name != "checksum" for digest in sha1_of(part)]
+    return [str(file.get("checksum", "")).removeprefix("sha1$") for file in files_in(value)]
 
 
 def latest(moments: Iterable[datetime | None]) -> datetime | None:
