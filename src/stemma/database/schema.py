@@ -11,7 +11,7 @@ from stemma.errors import StemmaError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration. A test holds it against the migrations themselves, so that a start need not read them."""
 
 

@@ -8,6 +8,7 @@ from stemma.database.tables.contents import ContentRow
 from stemma.database.tables.credentials import CredentialRow
 from stemma.database.tables.facts import EventRow, OccurrenceRow, RunOutputRow, StepRow, UsageRow
 from stemma.database.tables.people import PersonRow
+from stemma.database.tables.replication import RemoteRow, ReplicaRow, ReplicationRow, StepWaitRow, StoreSpaceRow
 from stemma.database.tables.runs import AttemptRow, CaptureRow, RunRow
 from stemma.database.tables.workflows import RevisionFileRow, RevisionRow, WorkflowRow
 
@@ -20,11 +21,16 @@ __all__ = [
     "EventRow",
     "OccurrenceRow",
     "PersonRow",
+    "RemoteRow",
+    "ReplicaRow",
+    "ReplicationRow",
     "RevisionFileRow",
     "RevisionRow",
     "RunOutputRow",
     "RunRow",
     "StepRow",
+    "StepWaitRow",
+    "StoreSpaceRow",
     "UsageRow",
     "WorkflowRow",
     "table_of",
