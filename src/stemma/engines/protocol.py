@@ -15,8 +15,8 @@ from typing import BinaryIO, Protocol
 from uuid import UUID
 
 from stemma.errors import Finding
-from stemma.facts import Fact, FileSeen, FileUsed, StepEnded, StepStarted
-from stemma.records import FileKind, Json, RevisionRecord
+from stemma.facts import Fact, FileSeen, FileUsed, StepEnded, StepStarted, StepWaits
+from stemma.records import Content, FileKind, Json, RevisionRecord
 
 __all__ = [
     "Engine",
@@ -32,6 +32,8 @@ __all__ = [
     "Report",
     "StepEnded",
     "StepStarted",
+    "StepWaits",
+    "TakesLateFiles",
 ]
 
 
@@ -66,7 +68,9 @@ class Job:
     inputs: dict[str, Json]
     """The CWL input object. Each File in it has ``location`` (a ``file:`` URL of a readable local
     path), ``basename``, ``size``, ``checksum`` (``sha256:…``) and ``stemma:occurrence`` (uuid);
-    Directories have ``listing`` and ``basename``."""
+    Directories have ``listing`` and ``basename``. A File that is not in the store yet has ``stemma:late`` (true)
+    instead of ``location`` and ``checksum``, and ``size`` only where it is known: given to engines that take late
+    files alone."""
     containers: str = "auto"
     """``auto``, ``required`` or ``never``."""
     time_limit_seconds: float | None = None
@@ -144,7 +148,8 @@ class Engine(Protocol):
     * ``check_inputs(inputs) -> list[Finding]``, where not all inputs can be taken: asked at submission;
     * ``has_begun(job) -> bool``, where it is known whether anything of a job may have come to a server: a submission
       that could not begin is then given up within seconds;
-    * ``start()`` and ``close()``, where helpers are needed.
+    * ``start()`` and ``close()``, where helpers are needed;
+    * those of :class:`TakesLateFiles`, where a job may start before all of its files are there.
     """
 
     name: str
@@ -192,3 +197,28 @@ class Engine(Protocol):
 
     def delete(self, reference: str) -> None:
         """Remove what the engine keeps of an ended job. Nothing happens when it is gone already."""
+
+
+class TakesLateFiles(Protocol):
+    """What an engine has besides whose jobs may start while files of theirs still arrive.
+
+    A step waits for its own files alone, and tells so (:class:`StepWaits`). All of these calls may be made again, by
+    whichever process, after any crash; of a job that has ended, or is gone, they do nothing.
+    """
+
+    takes_late: bool
+    """True. Engines that have no such attribute get all files before ``submit``."""
+
+    def deliver(self, reference: str, occurrence: UUID, content: Content) -> None:
+        """Tell that a late file is in the store now."""
+
+    def refuse(self, reference: str, occurrence: UUID, reason: str) -> None:
+        """Tell that a late file cannot be had: the steps that need it fail with that sentence.
+
+        Nothing happens when it has been delivered."""
+
+    def recall(self, reference: str, occurrence: UUID) -> bool:
+        """Take a late file back, so that the store may drop it.
+
+        False while a step uses it, and where it cannot be taken back. After True, a step that needs it waits until
+        it is delivered anew."""

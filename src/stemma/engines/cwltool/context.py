@@ -6,7 +6,7 @@ from typing import Self, cast
 
 from cwltool.context import RuntimeContext
 
-from stemma.engines.cwltool.places import Enclosing, Place
+from stemma.engines.cwltool.places import Branch, Enclosing, Place
 from stemma.engines.cwltool.recorder import Recorder
 
 
@@ -18,6 +18,8 @@ class RunContext(RuntimeContext):
     """The workflow execution whose steps are being made."""
     place: Place | None
     """The step execution that is being made; None for the run's own workflow."""
+    branch: Branch | None
+    """The innermost element of a scatter that is being made; told only in a run that has late files."""
     policy: str
     """``auto``, ``required`` or ``never``: whether tools run in containers."""
 
@@ -26,6 +28,7 @@ class RunContext(RuntimeContext):
         self.recorder = recorder
         self.enclosing = Enclosing()
         self.place = None
+        self.branch = None
         self.policy = policy
         self._numbers = count()
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from stemma import clock
 from stemma.engines.cwltool import journal_reader, leftovers
+from stemma.engines.cwltool.arrivals import Arrivals, ArrivalsBusy
 from stemma.engines.cwltool.containers import all_steps, answering_engine, check_images, names_images
 from stemma.engines.cwltool.folder import AttemptFolder, RunLock, RunOrder
 from stemma.engines.cwltool.journal import Ending, Journal
@@ -23,7 +24,7 @@ from stemma.engines.output_object import files_in
 from stemma.engines.protocol import EngineDescription, Job, JobState, OutputFile, Report
 from stemma.errors import EngineUnreachable, Finding
 from stemma.forkserver import ForkServer, ForkServerGone
-from stemma.records import FileKind, RevisionRecord, StepKind
+from stemma.records import Content, FileKind, RevisionRecord, StepKind
 
 TARGET = "stemma.engines.cwltool.process:serve"
 _TAG = "stemma:occurrence"
@@ -36,13 +37,14 @@ _PROBE_SECONDS = 30.0
 
 
 class CwltoolEngine:
-    """Runs jobs in processes of this machine. Implements :class:`stemma.engines.protocol.Engine`.
+    """Runs jobs in processes of this machine. Implements ``Engine`` and ``TakesLateFiles`` of the protocol.
 
     A reference is the attempt's folder below ``runs_folder``: ``<run uuid>/<attempt>``.
     """
 
     name = "cwltool"
     is_remote = False
+    takes_late = True
 
     def __init__(
         self,
@@ -170,6 +172,46 @@ class CwltoolEngine:
             _close_journal(folder)
         finally:
             lock.release()
+
+    def deliver(self, reference: str, occurrence: UUID, content: Content) -> None:
+        """Tell the run process that a late file is in the store.
+
+        Raises:
+            EngineUnreachable: it cannot be told now.
+        """
+        with self._telling(reference) as arrivals:
+            arrivals.deliver(occurrence, content, self._store_path(content.sha256))
+
+    def refuse(self, reference: str, occurrence: UUID, reason: str) -> None:
+        """Tell the run process that a late file cannot be had.
+
+        Raises:
+            EngineUnreachable: it cannot be told now.
+        """
+        with self._telling(reference) as arrivals:
+            arrivals.refuse(occurrence, reason)
+
+    def recall(self, reference: str, occurrence: UUID) -> bool:
+        """Take a late file back, unless a step uses it. In folders it stays: there it is a link of its own.
+
+        Raises:
+            EngineUnreachable: the run process cannot be told now.
+        """
+        lock_file = self._folder(reference).lock_file
+        with self._telling(reference) as arrivals:
+            return arrivals.recall(occurrence, is_alive=lambda: RunLock.is_held(lock_file))
+        return True
+
+    @contextlib.contextmanager
+    def _telling(self, reference: str) -> Iterator[Arrivals]:
+        """What is told of late files; nothing is where the job has ended or is gone."""
+        folder = self._folder(reference)
+        try:
+            yield Arrivals(folder.arrivals)
+        except FileNotFoundError:
+            return
+        except (OSError, ArrivalsBusy) as error:
+            raise EngineUnreachable(self.name, f"the run cannot be told of a file: {error}") from error
 
     def release(self, reference: str) -> None:
         """Remove the document, the work folders and the outputs; journal and logs stay."""

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,13 +21,20 @@ from cwltool.job import JobBase
 from cwltool.mutation import MutationManager
 from cwltool.process import Process
 
+from stemma.engines.cwltool.context import run_context
+from stemma.engines.cwltool.gate import Gate, LateFile, Wait
+
 _MIB = 1024 * 1024
 _WAITING_JOBS = 32
 """How many jobs may be made before they can run: enough to find one that fits beside a large one."""
+_LOOK_SECONDS = 0.02
+"""Between two looks whether a late file has come, while something waits for one."""
 
 
 class RunExecutor(JobExecutor):
     """Runs one process to its end."""
+
+    waits_for_files = True
 
     def __init__(self, cores: int) -> None:
         super().__init__()
@@ -35,6 +43,7 @@ class RunExecutor(JobExecutor):
         self._used: dict[str, float] = {"cores": 0, "ram": 0, "cudaDeviceCount": 0}
         self._waiting: list[Any] = []
         self._running = 0
+        self._ended = 0
         self._error: BaseException | None = None
 
     def select_resources(
@@ -90,15 +99,18 @@ class RunExecutor(JobExecutor):
         """Run the jobs of ``process``."""
         changed = runtime_context.workflow_eval_lock
         assert changed is not None  # noqa: S101 - for the type checker: execute() made it
+        gate = run_context(runtime_context).recorder.gate
         with ThreadPoolExecutor(self.max_cores, "step") as threads, changed:
             for job in process.job(job_order_object, self.output_callback, runtime_context):
                 if job is not None:
                     self._waiting.append(job)
-                elif self._running == 0:
+                elif gate is not None and gate.look():
+                    continue
+                elif self._running == 0 and not self._awaits_files(gate):
                     logger.error("the workflow cannot go on: nothing runs, and what is left waits for something")
                     break
                 else:
-                    self._wait(changed)
+                    self._wait(changed, gate)
                 self._start_what_fits(threads, runtime_context)
                 while len(self._waiting) >= _WAITING_JOBS:
                     self._wait(changed)
@@ -107,13 +119,32 @@ class RunExecutor(JobExecutor):
                 self._wait(changed)
                 self._start_what_fits(threads, runtime_context)
 
-    def _wait(self, changed: threading.Condition) -> None:
-        """Wait until a job has ended.
+    def wait_for_files(self, gate: Gate, files: list[LateFile]) -> None:
+        """Wait until files are here that the run itself needs, when all of its steps have ended.
+
+        Raises:
+            FileRefused: one of them cannot be had.
+        """
+        wait = Wait(gate, files, None)
+        while not wait.is_over():
+            gate.look()
+            time.sleep(_LOOK_SECONDS)
+
+    def _awaits_files(self, gate: Gate | None) -> bool:
+        return gate is not None and self.waits_for_files and gate.is_awaited
+
+    def _wait(self, changed: threading.Condition, gate: Gate | None = None) -> None:
+        """Wait until a job has ended, or late files have come that something waits for.
 
         Raises:
             WorkflowException: it ended by a fault that is no step's.
         """
-        changed.wait()
+        if gate is None or not self._awaits_files(gate):
+            changed.wait()
+        else:
+            ended = self._ended  # a notice may come just when the wait is over, and is not told of then
+            while self._ended == ended and not gate.look():
+                changed.wait(_LOOK_SECONDS)
         if self._error is not None:
             raise WorkflowException(str(self._error)) from self._error
 
@@ -152,6 +183,7 @@ class RunExecutor(JobExecutor):
             with changed:
                 self._account(needs, -1)
                 self._running -= 1
+                self._ended += 1
                 changed.notify_all()
 
 

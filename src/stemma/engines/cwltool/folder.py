@@ -8,7 +8,8 @@
   out/            outputs that could not be left where a step made them
   logs/           engine.log, and <step uuid>.stdout and .stderr
   containers/     the ids of the containers that are running
-  arrivals/       what was fetched from elsewhere, by digest (stemma.engines.replay)
+  arrivals/       what was told of late files (stemma.engines.cwltool.arrivals), and what was fetched from elsewhere,
+                  by digest (stemma.engines.replay)
   journal.jsonl   what happened (stemma.engines.cwltool.journal)
   lock            held by the run process for its whole life
 """
@@ -187,6 +188,14 @@ def _inside(path: str) -> PurePosixPath:
     if pure.is_absolute() or ".." in pure.parts or not pure.parts:
         raise InvalidRequest(f"the bundle has a file at {path!r}, which leads out of it")
     return pure
+
+
+def link_or_copy(source: str, target: str) -> None:
+    """Put the bytes of ``source`` at ``target`` as well, without copying them where that can be."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _place(source: Path, target: Path) -> None:

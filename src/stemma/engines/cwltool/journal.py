@@ -1,7 +1,7 @@
 """The journal of an attempt: what happened, one JSON object a line, only ever added to.
 
     {"type": "started", "at": …, "process": …, "environment": …}       first
-    {"type": "step-started" | "file" | "used" | "step-ended", "fact": …}   as in stemma.engines.protocol
+    {"type": "step-waits" | "step-started" | "file" | "used" | "step-ended", "fact": …}   as in stemma.engines.protocol
     {"type": "finished" | "failed" | "stopped", "at": …, "outputs": …, "reason": …}   last
 
 A line is written by one call (with the ones that belong to it), so a reader sees whole lines; a process
@@ -17,13 +17,14 @@ from pathlib import Path
 import orjson
 
 from stemma.engines.cwltool.identity import ProcessIdentity
-from stemma.engines.protocol import Fact, FileSeen, FileUsed, JobState, StepEnded, StepStarted
+from stemma.engines.protocol import Fact, FileSeen, FileUsed, JobState, StepEnded, StepStarted, StepWaits
 from stemma.records import Json
 
 _INTEGER_BITS = 63
 LINE_TYPES: dict[type[Fact], str] = {
     StepStarted: "step-started",
     StepEnded: "step-ended",
+    StepWaits: "step-waits",
     FileSeen: "file",
     FileUsed: "used",
 }

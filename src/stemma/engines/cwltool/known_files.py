@@ -30,6 +30,8 @@ class KnownFile:
     content: Content | None = None
     members: list[tuple[str, "KnownFile"]] = field(default_factory=list)
     """Of a directory: what is in it, each with its position."""
+    stored: str | None = None
+    """Of a file that came late: where its bytes lie in the store."""
 
     @classmethod
     def of(cls, occurrence: Occurrence, place: str) -> Self:

@@ -12,6 +12,7 @@ from uuid import UUID
 from cwltool.errors import WorkflowException
 
 from stemma.engines.cwltool.confinement import LITERAL
+from stemma.engines.cwltool.folder import link_or_copy
 from stemma.engines.cwltool.known_files import (
     TAG,
     KnownFile,
@@ -274,11 +275,3 @@ def write_literal(recorder: Recorder, basename: str, text: str) -> str:
     path = folder / Path(basename).name
     path.write_text(text, encoding="utf-8", newline="")
     return str(path)
-
-
-def link_or_copy(source: str, target: str) -> None:
-    """Put the bytes of ``source`` at ``target`` as well, without copying them where that can be."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

@@ -5,6 +5,7 @@ import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 from uuid import UUID
 
 from cwltool.workflow_job import ReceiveScatterOutput
@@ -23,12 +24,41 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """An element of a scatter, within the element of another where scatters are nested.
+
+    An element that can give nothing more for now is not asked again before something in it has changed.
+    """
+
+    woken: set[int]
+    """The elements of its scatter in which something has changed."""
+    index: int
+    parent: "Branch | None"
+
+    def wake(self) -> None:
+        """Let it be asked again, and those that it lies in."""
+        branch: Branch | None = self
+        while branch is not None:
+            branch.woken.add(branch.index)
+            branch = branch.parent
+
+
+class WakingScatter(ReceiveScatterOutput):
+    """What takes the outputs of a scattered step, and knows which of its elements to ask again."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.woken: set[int] = set()
+
+
+@dataclass(frozen=True, slots=True)
 class Enclosing:
     """The execution of the workflow that a step belongs to. The run itself has no path and no uuid."""
 
     path: str = ""
     key: str = ""
     uuid: UUID | None = None
+    branch: Branch | None = None
 
     def place(self, step_id: str, scatter_index: tuple[int, ...]) -> Place:
         """The place of a step in it."""
@@ -66,6 +96,16 @@ def scatter_index(callback: object) -> tuple[int, ...]:
         index.insert(0, callback.args[0])
         callback = receiver.output_callback
     return tuple(index)
+
+
+def branch_of(callback: object, outer: Branch | None) -> Branch | None:
+    """The branch of the execution whose outputs ``callback`` takes, in a workflow of the branch ``outer``."""
+    receiver = _receiver(callback)
+    if receiver is None:
+        return outer
+    assert isinstance(callback, functools.partial)  # noqa: S101 - for the type checker: _receiver saw to it
+    assert isinstance(receiver, WakingScatter)  # noqa: S101 - as above: there are no others in our runs
+    return Branch(receiver.woken, callback.args[0], branch_of(receiver.output_callback, outer))
 
 
 def innermost_callback(callback: Callable[..., object]) -> Callable[..., object]:

@@ -11,18 +11,20 @@ from uuid import UUID
 from cwltool.errors import WorkflowException
 
 from stemma.engines.cwltool.confinement import LITERAL, local_path
+from stemma.engines.cwltool.folder import link_or_copy
 from stemma.engines.cwltool.known_files import (
     TAG,
     KnownFile,
     is_file_object,
     place_of,
 )
-from stemma.engines.cwltool.outputs import link_or_copy
 from stemma.engines.cwltool.recorder import Recorder
 from stemma.engines.cwltool.usages import brought_file
 from stemma.engines.protocol import Fact
 from stemma.records import Content, FileKind, Json
 
+LATE = "stemma:late"
+"""The field of an input File whose bytes are not here yet."""
 _PLAIN_FIELDS = ("class", "basename", "format")
 """Texts all: what else a tool writes there, an object that claims to be a file at worst, is left out."""
 
@@ -55,11 +57,15 @@ class StagedInputs:
         """A file, with what belongs to it beside it where the names allow."""
         folder = folder or self._folder()
         place = self._place(value, folder)
-        stored = os.path.realpath(cast("str", local_path(value["location"])))
-        os.symlink(stored, place)  # noqa: PTH211 - for every input; a Path costs more than the call
-        self._recorder.confinement.allow([stored])
-        self._know(value, place, stored)
+        if value.get(LATE):
+            self._expect(value, place, is_member=False)
+        else:
+            stored = os.path.realpath(cast("str", local_path(value["location"])))
+            os.symlink(stored, place)  # noqa: PTH211 - for every input; a Path costs more than the call
+            self._recorder.confinement.allow([stored])
+            self._know(value, place, stored)
         staged = {**value, "location": f"file://{quote(place)}"}
+        staged.pop(LATE, None)
         if value.get("secondaryFiles"):
             staged["secondaryFiles"] = [self._of_object(part, folder) for part in value["secondaryFiles"]]
         return staged
@@ -83,14 +89,24 @@ class StagedInputs:
             for number, part in enumerate(member.get("secondaryFiles") or []):
                 beside = self._hold(part, f"{place}/{Path(part['basename']).name}")
                 known.members.append((f".listing[{index}].secondaryFiles[{number}]", beside))
+        if self._recorder.gate is not None:
+            self._recorder.gate.expect_folder(known)
         return known
 
     def _hold(self, value: Mapping[str, Json], place: str) -> KnownFile:
         """A member of a folder: a hard link, since a symbolic one would lead nowhere inside a container."""
         if os.path.lexists(place):  # never write into what lies there: it may be the stored file itself
             raise WorkflowException(f"a folder among the inputs has two members called {value['basename']!r}")
+        if value.get(LATE):
+            return self._expect(value, place, is_member=True)
         link_or_copy(os.path.realpath(cast("str", local_path(value["location"]))), place)
         return self._know(value, place, place)
+
+    def _expect(self, value: Mapping[str, Json], place: str, *, is_member: bool) -> KnownFile:
+        """A file whose bytes come later."""
+        known = self._recorder.files.add(KnownFile(UUID(value[TAG]), FileKind.FILE, value["basename"], place))
+        self._recorder.late_files().expect(known, is_member=is_member)
+        return known
 
     def _know(self, value: Mapping[str, Json], place: str, real: str) -> KnownFile:
         content = Content(str(value["checksum"]).removeprefix("sha256:"), int(value["size"]))
@@ -163,7 +179,8 @@ class FinalOutputs:
 
     def _bytes(self, known: KnownFile, value: Mapping[str, Json]) -> dict[str, Json]:
         """Where the bytes lie and what they are."""
-        assert known.content is not None  # noqa: S101 - for the type checker: a file has content
+        if known.content is None:
+            raise WorkflowException(f"{known.basename} is an output of the run, and has not come")
         return {
             TAG: str(known.uuid),
             "location": self._own_path(known, value),

@@ -9,9 +9,10 @@ from uuid import UUID
 from stemma import clock
 from stemma.engines.cwltool.confinement import Confinement
 from stemma.engines.cwltool.folder import AttemptFolder
+from stemma.engines.cwltool.gate import Gate
 from stemma.engines.cwltool.journal import Ending, Journal
 from stemma.engines.cwltool.known_files import KnownFiles, content_of
-from stemma.engines.protocol import Fact, JobState, StepEnded
+from stemma.engines.protocol import Fact, JobState, StepEnded, StepWaits
 from stemma.records import Content, Json
 from stemma.states import StepState
 
@@ -29,10 +30,13 @@ class Recorder:
         self.files = KnownFiles()
         self.confinement = Confinement(folder)
         self.first_failure: str | None = None
+        self.gate: Gate | None = None
+        """Where steps wait for late files; None in a run that has none."""
         self._journal = journal
         self._lock = threading.Lock()
         self._open_steps: dict[UUID, str] = {}
         self._keys: dict[str, int] = {}
+        self._waiting: set[str] = set()
         self._is_ended = False
 
     def now(self) -> datetime:
@@ -65,6 +69,18 @@ class Recorder:
         with self._lock:
             if not self._is_ended and self._open_steps.pop(fact.uuid, None) is not None:
                 self._journal.write(fact)
+
+    def step_waits(self, key: str, path: str, occurrences: tuple[UUID, ...]) -> None:
+        """Write down that a step waits for files; once, whatever it waits for afterwards."""
+        if key not in self._waiting:
+            self._waiting.add(key)
+            self.write(StepWaits(key, path, occurrences, self.now()))
+
+    def late_files(self) -> Gate:
+        """Where late files are expected."""
+        if self.gate is None:
+            self.gate = Gate(self.folder, self.confinement)
+        return self.gate
 
     def unique_key(self, key: str) -> str:
         """``key``, or with a number where a step that goes round has used it before."""

@@ -91,6 +91,8 @@ def _run(order: RunOrder, folder: AttemptFolder, recorder: Recorder) -> Outcome:
     outputs, status = executor.execute(process, inputs, context)
     if status != "success":
         return Outcome(JobState.FAILED, reason=reason_of(recorder, None))
+    if recorder.gate is not None:
+        executor.wait_for_files(recorder.gate, list(recorder.gate.needed_for(outputs)))
     final = FinalOutputs(recorder)
     return Outcome(JobState.FINISHED, {port: final.of_value(value, port) for port, value in (outputs or {}).items()})
 

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from stemma.engines.cwltool.confinement import LITERAL, local_path
 from stemma.engines.cwltool.containers import ResourceUse
+from stemma.engines.cwltool.gate import Wait
 from stemma.engines.cwltool.known_files import literal_values
 from stemma.engines.cwltool.last_errors import forget_last_error, last_error
 from stemma.engines.cwltool.outputs import GeneratedFiles
-from stemma.engines.cwltool.places import Place
+from stemma.engines.cwltool.places import Branch, Place
 from stemma.engines.cwltool.recorder import Recorder
 from stemma.engines.cwltool.usages import UsedFiles
 from stemma.engines.protocol import StepEnded, StepStarted
@@ -39,6 +40,10 @@ class StepExecution:
     use: ResourceUse = field(default_factory=ResourceUse)
     streams: dict[str, Path] = field(default_factory=dict)
     """Where its ``stdout`` and ``stderr`` are written to."""
+    wait: Wait | None = None
+    """For its late files, which are in use until it ends."""
+    branch: Branch | None = None
+    """What may go on when it ends."""
     _key: str = ""
     _has_begun: bool = False
     _has_ended: bool = False
@@ -112,6 +117,10 @@ class StepExecution:
         if state is StepState.FAILED:
             self._explain(tails.get("stderr"))
         self.recorder.step_ends(self._ended(state, tails))
+        if self.wait is not None:
+            self.wait.lets_go()
+        if self.branch is not None:
+            self.branch.wake()
 
     @property
     def key(self) -> str:

@@ -5,25 +5,27 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import cwltool.workflow_job
-from cwltool.command_line_tool import CallbackJob, CommandLineTool, ExpressionTool
+from cwltool.builder import Builder
+from cwltool.command_line_tool import CommandLineTool, ExpressionTool
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwltool.job import JobBase
 from cwltool.process import Process
 from cwltool.utils import JobsGeneratorType
 from cwltool.workflow import Workflow, WorkflowStep, default_make_tool
-from cwltool.workflow_job import ReceiveScatterOutput, WorkflowJob, WorkflowJobStep
 from ruamel.yaml.comments import CommentedMap
-from schema_salad.exceptions import ValidationException
 
+from stemma.engines.cwltool import late_steps
 from stemma.engines.cwltool.context import RunContext, run_context
+from stemma.engines.cwltool.gate import FileRefused, Gate, Wait
 from stemma.engines.cwltool.jobs import ContainerJob, HostJob, RecordedExpressionJob, RecordedJob
-from stemma.engines.cwltool.places import Enclosing, Place, innermost_callback, scatter_index, tool_name
+from stemma.engines.cwltool.late_steps import OutputCallback, wait_in_process
+from stemma.engines.cwltool.places import Enclosing, Place, branch_of, scatter_index, short_name, tool_name
 from stemma.engines.cwltool.scatter import pull_in_turn
 from stemma.engines.cwltool.steps import StepExecution
+from stemma.engines.cwltool.workflow_jobs import RecordedScatter, RecordedWorkflowJob
 from stemma.records import Json, StepKind
 
-OutputCallback = Callable[[Any, str], None]
 _INPLACE = ("InplaceUpdateRequirement", "http://commonwl.org/cwltool#InplaceUpdateRequirement")
 
 
@@ -31,6 +33,7 @@ def install() -> None:
     """Put our scatter in the place of cwltool's, which looks both up by name and offers no other way."""
     cwltool.workflow_job.ReceiveScatterOutput = RecordedScatter  # type: ignore[misc]
     cwltool.workflow_job.parallel_steps = pull_in_turn
+    late_steps.install()
 
 
 def make_process(toolpath_object: CommentedMap, loadingContext: LoadingContext) -> Process:  # noqa: N803 - the library's name
@@ -49,7 +52,9 @@ def _new_step(process: Process, context: RunContext, kind: StepKind) -> StepExec
     if place is None:
         name = tool_name(process.tool["id"])
         place = Place(name, name)
-    return StepExecution(context.recorder, place, kind)
+    step = StepExecution(context.recorder, place, kind)
+    step.branch = context.branch
+    return step
 
 
 def _fail(step: StepExecution, ports: Json, error: Exception) -> None:
@@ -94,12 +99,13 @@ class RecordedTool(CommandLineTool):
         job_order: Any,
         output_callbacks: OutputCallback,
         runtimeContext: RuntimeContext,  # noqa: N803 - the library's name
-    ) -> Generator[JobBase | CallbackJob, None, None]:
+    ) -> Generator[Any, None, None]:
         """The one job that runs the tool."""
         context = run_context(runtimeContext).copy()
         context.compute_checksum = self._asks_for_checksums
         step = _new_step(self, context, StepKind.TOOL)
         try:
+            yield from wait_in_process(step, job_order)
             for job in super().job(job_order, functools.partial(_end_step, step, output_callbacks), context):
                 assert isinstance(job, RecordedJob)  # noqa: S101 - for the type checker: make_job_runner says so
                 job.step = step
@@ -108,10 +114,25 @@ class RecordedTool(CommandLineTool):
                 job.collect_outputs = functools.partial(_collect, job, job.collect_outputs)
                 yield job
         except GeneratorExit:
+            _stop_waiting(step)
             raise
+        except FileRefused as error:
+            _refuse(step, output_callbacks, error)
         except Exception as error:
             _fail(step, job_order, error)
             raise
+
+
+def _refuse(step: StepExecution, output_callbacks: OutputCallback, error: FileRefused) -> None:
+    """Let a step fail for want of a file, as it would by a tool that fails."""
+    step.fails(str(error))
+    _end_step(step, output_callbacks, {}, "permanentFail")
+
+
+def _stop_waiting(step: StepExecution) -> None:
+    """Wait no longer for the files of a step that is given up; one that has its files uses them."""
+    if step.wait is not None and not step.wait.is_taken:
+        step.wait.lets_go()
 
 
 def _collect(job: RecordedJob, collect: Callable[..., Any], outdir: str, rcode: int) -> Any:
@@ -142,14 +163,21 @@ class RecordedExpression(ExpressionTool):
         job_order: Any,
         output_callbacks: OutputCallback | None,
         runtimeContext: RuntimeContext,  # noqa: N803 - the library's name
-    ) -> Generator[RecordedExpressionJob, None, None]:
+    ) -> Generator[Any, None, None]:
         """The one job that evaluates the expression."""
         context = run_context(runtimeContext)
         step = _new_step(self, context, StepKind.EXPRESSION)
         assert output_callbacks is not None  # noqa: S101 - for the type checker: a run always takes its outputs
         try:
+            yield from wait_in_process(step, job_order)
             builder = self._init_job(job_order, context)
             step.takes(builder.job)
+        except GeneratorExit:
+            _stop_waiting(step)
+            raise
+        except FileRefused as error:
+            _refuse(step, output_callbacks, error)
+            return
         except Exception as error:
             _fail(step, job_order, error)
             raise
@@ -176,6 +204,8 @@ class RecordedStep(WorkflowStep):
         """The jobs of one execution of the step."""
         context = run_context(runtimeContext).copy()
         context.place = context.enclosing.place(self.id, scatter_index(output_callbacks))
+        if context.recorder.gate is not None:
+            context.branch = branch_of(output_callbacks, context.enclosing.branch)
         context.name = context.place.key  # unique already, so that cwltool need not search for a free one
         yield from super().job(job_order, output_callbacks, context)
 
@@ -187,6 +217,7 @@ class RecordedWorkflow(Workflow):
         super().__init__(toolpath_object, loadingContext)
         order = {step["id"]: index for index, step in enumerate(self.tool["steps"])}
         self.steps.sort(key=lambda step: order[step.id])  # cwltool shuffles them; two runs should not differ by that
+        self._loaded = [short_name(port["id"]) for port in self.tool["inputs"] if "loadContents" in str(port)]
 
     def make_workflow_step(
         self,
@@ -210,7 +241,7 @@ class RecordedWorkflow(Workflow):
             yield from self._jobs(job_order, output_callbacks, context)
             return
         step = _new_step(self, context, StepKind.WORKFLOW)
-        context.enclosing = Enclosing(context.place.path, context.place.key, step.uuid)
+        context.enclosing = Enclosing(context.place.path, context.place.key, step.uuid, context.branch)
         if isinstance(job_order, dict):
             step.takes(job_order)
         step.begin()
@@ -221,80 +252,29 @@ class RecordedWorkflow(Workflow):
             raise
 
     def _jobs(self, job_order: Any, output_callbacks: OutputCallback, context: RunContext) -> JobsGeneratorType:
-        builder = self._init_job(job_order, context)
+        if context.recorder.gate is None:
+            builder = self._init_job(job_order, context)
+        else:
+            builder = yield from self._init_late(context.recorder.gate, job_order, context)
         inner = RecordedWorkflowJob(self, context)
         context.part_of = f"workflow {inner.name}"
         context.toplevel = False
         yield from inner.job(builder.job, output_callbacks, context)
+
+    def _init_late(self, gate: Gate, job_order: Any, context: RunContext) -> Generator[None, None, Builder]:
+        """What the workflow starts from, once the files are here whose contents it loads itself."""
+        wait = Wait(gate, gate.needed_for({port: job_order.get(port) for port in self._loaded}), context.branch)
+        try:
+            if not wait.is_over() and context.place is not None:
+                context.recorder.step_waits(context.place.key, context.place.path, wait.missing)
+            while not wait.is_over():
+                yield None
+            return self._init_job(job_order, context)
+        finally:
+            wait.lets_go()
 
 
 def _end_workflow(step: StepExecution, output_callbacks: OutputCallback, outputs: Any, status: str) -> None:
     if status not in ("success", "skipped"):
         step.fails("a step in it failed")
     _end_step(step, output_callbacks, outputs, status)
-
-
-class RecordedWorkflowJob(WorkflowJob):
-    """The running of a workflow: records the steps that are skipped, and those that cannot be made."""
-
-    def __init__(self, workflow: Workflow, context: RunContext) -> None:
-        super().__init__(workflow, context)
-        self.context = context
-
-    def try_make_job(
-        self,
-        step: WorkflowJobStep,
-        final_output_callback: OutputCallback,
-        runtimeContext: RuntimeContext,  # noqa: N803 - the library's name
-    ) -> JobsGeneratorType:
-        """The jobs of one step, once its inputs are there."""
-        try:
-            yield from super().try_make_job(step, final_output_callback, runtimeContext)
-        except (WorkflowException, ValidationException) as error:
-            self._note(step, error)
-            raise
-
-    def _note(self, step: WorkflowJobStep, error: Exception) -> None:
-        place = self.context.enclosing.place(step.id, ())
-        recorder = self.context.recorder
-        recorder.note_failure(f"step {place.key!r} could not be started: {recorder.tidy(str(error))}")
-
-    def receive_output(
-        self,
-        step: WorkflowJobStep,
-        outputparms: list[Any],
-        final_output_callback: OutputCallback,
-        jobout: Any,
-        processStatus: str,  # noqa: N803 - the library's name
-    ) -> None:
-        """Take the outputs of a step."""
-        if processStatus == "skipped" and "scatter" not in step.tool:
-            self.skip(step, ())
-        super().receive_output(step, outputparms, final_output_callback, jobout, processStatus)
-
-    def skip(self, step: WorkflowJobStep, index: tuple[int, ...]) -> None:
-        """Record an execution of ``step`` whose ``when`` was false."""
-        place = self.context.enclosing.place(step.id, index)
-        StepExecution(self.context.recorder, place, _kind_of(step)).end("skipped")
-
-
-def _kind_of(step: WorkflowJobStep) -> StepKind:
-    kinds = {"Workflow": StepKind.WORKFLOW, "ExpressionTool": StepKind.EXPRESSION, "Operation": StepKind.OPERATION}
-    return kinds.get(step.step.embedded_tool.tool["class"], StepKind.TOOL)
-
-
-class RecordedScatter(ReceiveScatterOutput):
-    """What takes the outputs of a scattered step: records the elements that are skipped."""
-
-    def receive_scatter_output(self, index: int, jobout: Any, processStatus: str) -> None:  # noqa: N803 - the library's name
-        """Take the outputs of one element."""
-        if processStatus == "skipped" and not jobout:
-            self._skip(index)
-        super().receive_scatter_output(index, jobout, processStatus)
-
-    def _skip(self, index: int) -> None:
-        whole = innermost_callback(self.output_callback)
-        if isinstance(whole, functools.partial) and isinstance(
-            job := getattr(whole.func, "__self__", None), RecordedWorkflowJob
-        ):
-            job.skip(whole.args[0], (*scatter_index(self.output_callback), index))

@@ -57,6 +57,8 @@ class UsedFiles:
 
     def _note(self, known: KnownFile, port: str, position: str) -> None:
         self.nearby[known.place] = known
+        if known.stored is not None:
+            self.nearby.setdefault(known.stored, known)
         self.facts.append(FileUsed(Usage(self._step, known.uuid, port, position)))
 
 
