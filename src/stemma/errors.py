@@ -13,6 +13,7 @@
         CaptureNotFound
         EngineNotFound
         CredentialNotFound          nobody has shown an engine who they are
+        RemoteNotFound
         PlaceholderNotFound         a placeholder of an input leads nowhere
         SourceNotFound              nothing lies at an address elsewhere
       InvalidRequest          422   what was asked cannot be understood
@@ -23,12 +24,17 @@
         UnknownEngine
         AddressRefused              an address elsewhere that this service does not ask
         SourceUnusable              what lies there cannot be taken
+        SourceForbidden             its server does not give it to who we say we are
+        DigestMismatch              what lies there is not what was expected
       DuplicateWorkflow       400   the group has this name and version
       AmbiguousSelection      403   both ways of naming runs to delete, or neither
       Conflict                409
         RunNotEnded                 asked for what only an ended run has
         RunEnded                    asked to stop what has ended
         EntryChanging               others change the entry all the time
+        SourceChanged               what lies elsewhere is not what it was
+        RemoteExists                its owner has a remote of that name
+        RemoteChanging              others change the remote at the same moment
       TooLarge                413   over a limit of size
       RangeUnsatisfiable      416   a part was asked for that lies behind the end
       Unavailable             503   come back later
@@ -36,9 +42,11 @@
         DatabaseUnavailable
         ValidatorUnavailable
         CredentialUnreadable        it was sealed with another key
+        RemoteUnreadable            the same of the credentials of a remote
         StorageFull
         SourceUnavailable           a server elsewhere does not answer
         TooManyFetches              as many files as may be are being fetched
+        TooManyTransfers            as many requests to remotes as may be are under way
       EngineRefused           503   the engine will not do it, however often it is asked
       DrawingFailed           500
       ContentDamaged          500   stored bytes do not have their digest
@@ -202,6 +210,16 @@ class CredentialNotFound(NotFound):
         self.engine, self.whose = engine, whose
 
 
+class RemoteNotFound(NotFound):
+    """Neither this person nor a group of theirs has a remote of that name."""
+
+    code = "remote-not-found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no remote {name!r}")
+        self.name = name
+
+
 class PlaceholderNotFound(NotFound):
     """A ``valueFromPlatform`` or ``valueFromEntity`` leads nowhere."""
 
@@ -315,6 +333,31 @@ class SourceUnusable(InvalidRequest):
         self.what, self.reason = what, reason
 
 
+class SourceForbidden(InvalidRequest):
+    """The server of an address elsewhere wants a credential, or does not accept the one that it was shown."""
+
+    code, exit_code = "source-forbidden", 77
+
+    def __init__(self, what: str) -> None:
+        message = (
+            f"{what} cannot be had: its server does not give it to everybody, and does not accept the credential of "
+            "the remote, if there is one"
+        )
+        super().__init__(message, [Finding(message, "inputs/source-forbidden")])
+        self.what = what
+
+
+class DigestMismatch(InvalidRequest):
+    """What came from elsewhere does not have the digest that was expected of it."""
+
+    code, exit_code = "digest-mismatch", 65
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        message = f"{what} is not what was expected: its digest is {found}, not {expected}"
+        super().__init__(message, [Finding(message, "inputs/digest-mismatch")])
+        self.what, self.expected, self.found = what, expected, found
+
+
 class DuplicateWorkflow(StemmaError):
     """The group already has an entry of this name and version."""
 
@@ -368,6 +411,39 @@ class EntryChanging(Conflict):
     def __init__(self, workflow_id: int) -> None:
         super().__init__(f"workflow {workflow_id} is being changed by others; look at it, and try again")
         self.workflow_id = workflow_id
+
+
+class SourceChanged(Conflict):
+    """What lies at an address elsewhere is not what it was when it was looked at."""
+
+    code = "source-changed"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} has changed since it was looked at; what was read of the older one is not used")
+        self.what = what
+
+
+class RemoteExists(Conflict):
+    """Its owner has a remote of that name already."""
+
+    code, exit_code = "remote-exists", 73
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is a remote {name!r} already; choose another name, give it new credentials (stemma remote login "
+            f"{name}), or delete it first"
+        )
+        self.name = name
+
+
+class RemoteChanging(Conflict):
+    """Others have changed or deleted the remote at the same moment."""
+
+    code = "remote-changing"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the remote {name!r} was changed by others at the same moment; look at it, and try again")
+        self.name = name
 
 
 class TooLarge(StemmaError):
@@ -451,6 +527,20 @@ class CredentialUnreadable(Unavailable):
         self.engine, self.whose = engine, whose
 
 
+class RemoteUnreadable(Unavailable):
+    """The credentials of a remote were sealed with another key."""
+
+    code = "remote-unreadable"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the credentials of the remote {name!r} cannot be opened: they were sealed with another key. Either the "
+            "operators put that key back (STEMMA_SECRET_KEYS_BEFORE, or the folder keys of the data folder), or they "
+            f"are given anew: stemma remote login {name}"
+        )
+        self.name = name
+
+
 class StorageFull(Unavailable):
     """No space is left where contents are kept."""
 
@@ -483,6 +573,15 @@ class TooManyFetches(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("many inputs are being fetched from elsewhere at the moment; try again in some seconds")
+
+
+class TooManyTransfers(Unavailable):
+    """As many requests to remotes as may be are under way, of all or of this person."""
+
+    code = "too-many-transfers"
+
+    def __init__(self) -> None:
+        super().__init__("as many remotes as may be are being asked at the moment; try again in some seconds")
 
 
 class DrawingFailed(StemmaError):

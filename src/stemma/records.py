@@ -247,6 +247,40 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicationRecord:
+    """That an input was brought here from elsewhere, or could not be."""
+
+    uuid: UUID
+    occurrence: UUID
+    source: dict[str, Json]
+    """``url``, ``version``, and what the source told: ``etag``, ``last_modified``, where redirects led."""
+    requested_at: datetime
+    started_at: datetime | None = None
+    """When its transfer began; None where it was here already, or never began."""
+    arrived_at: datetime | None = None
+    was_here: bool = False
+    times: int = 0
+    """How often it was moved for this run."""
+    moved_bytes: int = 0
+    sha256: str | None = None
+    verified: str | None = None
+    """``given``, ``catalogue``, ``source`` or ``first use``: what its digest was compared with."""
+    error: str | None = None
+    """Why it cannot be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepWaitRecord:
+    """That a step execution waited for inputs from elsewhere: until it started or ended, or the run did."""
+
+    attempt: int
+    key: str
+    path: str
+    occurrences: tuple[UUID, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """Everything known of a run: the whole input of the provenance."""
 
@@ -277,6 +311,8 @@ class RunRecord:
     occurrences: tuple[Occurrence, ...] = ()
     usages: tuple[Usage, ...] = ()
     run_outputs: tuple[RunOutput, ...] = ()
+    replications: tuple[ReplicationRecord, ...] = ()
+    waits: tuple[StepWaitRecord, ...] = ()
     captured_at: datetime | None = None
     deleted_at: datetime | None = None
 

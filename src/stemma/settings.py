@@ -255,9 +255,33 @@ class Settings(BaseSettings):
     remote_runs: PositiveInt = 500
     """How many runs on engines elsewhere one worker attends to, beside those in ``STEMMA_WORKER_SLOTS``."""
 
+    store_bytes: Annotated[int | None, Field(ge=MIB)] = None
+    """How much the store may hold of what was fetched from elsewhere, uploads and outputs counted; what is fetched is
+    dropped again when space is short, in the order in which it will not be needed. Unset: as much as the disk bears."""
+
+    replication_streams: Annotated[int, Field(ge=1, le=64)] = 16
+    """How many connections at most are open to one place elsewhere at a time; fewer are used where that is enough."""
+
+    replication_bytes_per_second: Annotated[float | None, Field(gt=0)] = None
+    """How fast files may be fetched from one place elsewhere. Unset: as fast as they come."""
+
+    max_replica_bytes: Annotated[int, Field(ge=1)] = 16 * 1024 * GIB
+    """How large a file may be that is fetched from elsewhere for a run."""
+
+    replication_patience_seconds: PositiveFloat = 3600.0
+    """How long a place elsewhere that does not answer is asked again, until the steps that need its file fail."""
+
+    file_roots: str = ""
+    """Folders of this machine that inputs and remotes may lie in (``file:///…``), with commas between:
+    ``/srv/reference, /srv/shared:rw``. All users can read them, and write to those with ``:rw``. Unset: none."""
+
     secret_key: SecretStr | None = Field(default=None, min_length=32)
-    """A long random text, at least 32 characters, that people's credentials for engines are sealed with in the
-    database. Unset: one that is made in the data folder. All processes on one database need the same."""
+    """A long random text, at least 32 characters, that people's credentials for engines and remotes are sealed with in
+    the database. Unset: one that is made in the data folder. All processes on one database need the same."""
+
+    secret_keys_before: SecretStr | None = None
+    """What ``STEMMA_SECRET_KEY`` was before, with commas between. What is sealed with these can still be opened;
+    ``stemma remote reseal`` seals it with the key of today, after which they can go."""
 
     reana_server_url: _Server | None = _known("REANA_SERVER_URL")
     """A REANA server, such as ``https://reana.example.org``, where runs can go as well. Plain http is for this machine
@@ -281,6 +305,9 @@ class Settings(BaseSettings):
 
     reana_queue_limit_seconds: PositiveFloat = 24 * 3600.0
     """After this long in its queue a run there is ended as failed."""
+
+    reana_late_limit_seconds: Annotated[int, Field(ge=1)] = 24 * 3600
+    """How long a step there waits for a file that had not arrived when its run started; then it fails."""
 
     reana_hints: Annotated[dict[str, str | bool | int | float], NoDecode] = Field(default={})
     """Resources of every job there, as JSON in the words of REANA: ``{"kubernetes_memory_limit": "2Gi"}``. What a
@@ -340,6 +367,18 @@ class Settings(BaseSettings):
         password = self.mysql_password.get_secret_value() if self.mysql_password else ""
         login = f"{quote(self.mysql_user or '', safe='')}:{quote(password, safe='')}"
         return f"mysql+mysqldb://{login}@{self.mysql_server}/{quote(self.mysql_database or '', safe='')}"
+
+    @property
+    def allowed_file_roots(self) -> tuple[tuple[Path, bool], ...]:
+        """The folders in ``STEMMA_FILE_ROOTS``, and whether they may be written to."""
+        written = filter(None, (one.strip() for one in self.file_roots.split(",")))
+        return tuple((Path(one.removesuffix(":rw")), one.endswith(":rw")) for one in written)
+
+    @property
+    def keys_before(self) -> tuple[str, ...]:
+        """The keys that credentials were sealed with before, each a secret."""
+        written = self.secret_keys_before.get_secret_value() if self.secret_keys_before else ""
+        return tuple(filter(None, (key.strip() for key in written.split(","))))
 
     @property
     def chosen_engine(self) -> str:

@@ -284,7 +284,7 @@ def test_routes_when_walked_then_each_that_changes_something_has_its_deed(idle: 
         calls = [dependency.call for dependency in context.dependant.dependencies]
         actions = [call.action for call in calls if isinstance(call, Allowed)]
         path = context.path_format.replace("{registry_id}", "7").replace("{execution_id}", "7")
-        path = path.replace("{engine}", "reana")
+        path = path.replace("{engine}", "reana").replace("{remote}", "rain")
         for method in context.methods or ():
             deed = deed_of(method, path)
             assert (deed is not None) == (bool(actions) and actions != [Action.READ]), (method, path)

@@ -28,10 +28,10 @@ from support.tokens import token
 NAMING = {"registry_id", "revision", "execution_id", "step", "reana_name", "reana_run_number", "file_id"}
 """Parameters that name things."""
 NAMELESS = {
-    "limit", "cursor", "name", "version", "status", "group", "main", "format", "engine", "scope", "nowait", "follow",
+    "limit", "cursor", "name", "remote", "path", "version", "status", "group", "main", "format", "engine", "scope", "nowait", "follow",
     "last-event-id", "range", "if-none-match", "spec_file", "input_file", "inputs", "files",
 }  # fmt: skip
-"""Parameters that name nothing; cursors and groups have tests of their own below."""
+"""Parameters that name nothing; cursors and groups have tests of their own below, remotes in test_remotes.py."""
 CHANGING = {"date", "content-length", audit.REQUEST_HEADER.lower()}
 """Headers that are another each time."""
 CAT = b"""
@@ -298,7 +298,7 @@ def test_table_when_read_then_every_row_is_a_route_and_roles_agree(world: World)
     }
     assert {(rule.action, rule.resource) for rule in TABLE} == used
     assert {action: ALLOWED[action] for action in Action} == {rule.action: rule.roles for rule in TABLE}
-    assert {rule.resource for rule in TABLE if rule.relation is not Relation.MEMBER} == {"service", "engine"}
+    assert {rule.resource for rule in TABLE if rule.relation is not Relation.MEMBER} == {"service", "engine", "remote"}
 
 
 # What an answer could give away beside itself

@@ -12,8 +12,8 @@ from stemma.settings import Settings
 MINE = ("reana", "person", "s1")
 
 
-def sealer(home: Path, key: str | None = None) -> Sealer:
-    return Sealer(Settings(_env_file=None, home=home, secret_key=key))
+def sealer(home: Path, key: str | None = None, before: str | None = None) -> Sealer:
+    return Sealer(Settings(_env_file=None, home=home, secret_key=key, secret_keys_before=before))
 
 
 def test_open_when_key_and_purpose_are_the_same_then_the_secret(tmp_path: Path) -> None:
@@ -36,6 +36,27 @@ def test_open_when_sealed_with_another_key_then_refused(tmp_path: Path) -> None:
     sealed = sealer(tmp_path, "k" * 40).seal("geheim", MINE)
     with pytest.raises(SealBroken):
         sealer(tmp_path, "l" * 40).open(sealed, MINE)
+
+
+def test_open_when_the_key_was_changed_then_with_one_of_those_before(tmp_path: Path) -> None:
+    oldest, older = sealer(tmp_path, "k" * 40).seal("geheim", MINE), sealer(tmp_path, "l" * 40).seal("geheim", MINE)
+    today = sealer(tmp_path, "m" * 40, f"{'l' * 40}, {'k' * 40},")
+    assert (today.open(oldest, MINE), today.open(older, MINE)) == ("geheim", "geheim")
+    assert not today.is_of_today(oldest, MINE)
+    fresh = today.seal("geheim", MINE)
+    assert today.is_of_today(fresh, MINE)
+    assert sealer(tmp_path, "m" * 40).open(fresh, MINE) == "geheim"
+    with pytest.raises(SealBroken):
+        today.open(oldest, ("wes", "person", "s1"))
+    with pytest.raises(SealBroken):
+        sealer(tmp_path, "k" * 40).open(fresh, MINE)
+
+
+def test_open_when_a_key_is_set_after_one_was_made_then_with_the_one_that_was_made(tmp_path: Path) -> None:
+    sealed = sealer(tmp_path).seal("geheim", MINE)
+    later = sealer(tmp_path, "k" * 40)
+    assert later.open(sealed, MINE) == "geheim"
+    assert not later.is_of_today(sealed, MINE)
 
 
 @pytest.mark.parametrize("position", [0, 10, -30, -2])

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stemma.errors import ContentDamaged, ContentMissing, TooLarge
@@ -19,6 +19,7 @@ def store(tmp_path: Path) -> ContentStore:
     return ContentStore(tmp_path / "store")
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=3_000_000))
 def test_put_when_any_bytes_come_back_under_their_digest(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

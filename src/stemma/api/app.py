@@ -21,13 +21,16 @@ from stemma.api.routes import (
     login,
     provenance,
     registry,
+    remotes,
     results,
     service,
 )
 from stemma.api.service import Service
+from stemma.api.transfers import Transfers
 from stemma.auth.policy import Action
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.probing import EngineProbes
+from stemma.lifecycle.storekeeping.figures import StoreFigures
 from stemma.settings import MIB, Settings
 
 _FORM_BYTES: Final = MIB
@@ -48,6 +51,7 @@ _ROUTERS: Final = (  # routes are tried in this order: the ones that are asked m
     results.router,
     provenance.router,
     engines.router,
+    remotes.router,
     service.router,
     documentation.router,
 )
@@ -56,6 +60,7 @@ _TAGS: Final = [
     {"name": "execution", "description": "Runs of registered workflows: their steps, files, logs and events."},
     {"name": "provenance", "description": "What made what: drawn, exported, and frozen."},
     {"name": "engine", "description": "What runs the workflows, and what you show it."},
+    {"name": "remote", "description": "Places elsewhere where data lies, and the files there."},
     {"name": "service", "description": "The service itself."},
 ]
 _LOCAL_LOGIN: Final = {"name": "login", "description": "Tokens of an installation without Keycloak."}
@@ -95,7 +100,7 @@ def create_app(installation: Installation) -> FastAPI:
         },
     )
     MultiPartParser.spool_max_size = _FILE_BYTES_IN_MEMORY  # the framework has no other place for it
-    metrics = Metrics()
+    metrics = Metrics(StoreFigures(installation.database, installation.store, installation.home_id))
     app.state.metrics = metrics
     serving = Service(
         installation,
@@ -103,6 +108,7 @@ def create_app(installation: Installation) -> FastAPI:
         verifying=CapacityLimiter(_VERIFYING_THREADS),
         looking=CapacityLimiter(_LOOKING_THREADS),
         probes=EngineProbes(installation.engines),
+        transfers=Transfers(settings.fetches_at_once),
     )
     app.state.service = serving
     for router in _ROUTERS:
@@ -134,4 +140,5 @@ def _body_limits(settings: Settings) -> dict[str, Large]:
         "/workflow_registry/update/": Large(documents, Action.REGISTER),
         "/workflow_registry/validate": Large(documents, Action.REGISTER),
         "/workflow_execution/execute/": Large(uploads, Action.RUN),
+        "/remotes/": Large(settings.max_upload_bytes, Action.WRITE, ending="/files/content"),
     }

@@ -26,7 +26,7 @@ from stemma.database.connection import Database
 from stemma.database.queries import audit
 from stemma.database.queries.audit import AuditEntry
 from stemma.errors import DatabaseUnavailable
-from stemma.lifecycle.audit import ENGINE, RUN, WORKFLOW, Deed
+from stemma.lifecycle.audit import ENGINE, REMOTE, RUN, WORKFLOW, Deed
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,7 @@ _ASKED: Final = "asked"
 _LOGGED_CHARACTERS: Final = 200
 _NUMBER: Final = re.compile(r"/([0-9]{1,18})(?=/|\Z)")
 _ENGINE: Final = re.compile(r"/engines/([A-Za-z0-9][A-Za-z0-9_.-]{0,39})(?=/|\Z)")
+_REMOTE: Final = re.compile(r"/remotes/([a-z0-9][a-z0-9._-]{0,63})(?=/|\Z)")
 _DEEDS: Final = {
     ("POST", "/workflow_registry/register"): Deed.REGISTER,
     ("PUT", "/workflow_registry/update/N"): Deed.UPDATE,
@@ -51,8 +52,14 @@ _DEEDS: Final = {
     ("POST", "/provenance/capture/N"): Deed.CAPTURE,
     ("PUT", "/engines/E/credential"): Deed.ENGINE_LOGIN,
     ("DELETE", "/engines/E/credential"): Deed.ENGINE_LOGOUT,
+    ("POST", "/remotes"): Deed.REMOTE_ADD,
+    ("POST", "/remotes/copy"): Deed.REMOTE_COPY,
+    ("PUT", "/remotes/R"): Deed.REMOTE_CHANGE,
+    ("DELETE", "/remotes/R"): Deed.REMOTE_DELETE,
+    ("POST", "/remotes/R/test"): Deed.REMOTE_TEST,
+    ("PUT", "/remotes/R/files/content"): Deed.REMOTE_WRITE,
 }
-"""What the routes that change something do, by method and path; ``N`` is a number, ``E`` an engine."""
+"""What the routes that change something do, by method and path; ``N`` is a number, ``E`` an engine, ``R`` a remote."""
 _KINDS: Final = (
     ("/workflow_registry", WORKFLOW),
     ("/workflow_execution/execute/", WORKFLOW),
@@ -60,6 +67,7 @@ _KINDS: Final = (
     ("/workflow_execution", RUN),
     ("/provenance", RUN),
     ("/engines/", ENGINE),
+    ("/remotes", REMOTE),
 )
 """What a path is about, by its beginning."""
 
@@ -122,7 +130,10 @@ def not_authenticated(scope: Scope, reason: object) -> None:
 
 def deed_of(method: str, path: str) -> Deed | None:
     """What a request would change; None where it only looks, or leads nowhere."""
-    return _DEEDS.get((method, _ENGINE.sub("/engines/E", path) if _ENGINE.match(path) else _NUMBER.sub("/N", path)))
+    for named, form in ((_ENGINE, "/engines/E"), (_REMOTE, "/remotes/R")):
+        if named.match(path):
+            return _DEEDS.get((method, path)) or _DEEDS.get((method, named.sub(form, path, count=1)))
+    return _DEEDS.get((method, _NUMBER.sub("/N", path)))
 
 
 def _entry(scope: Scope, asked: _Asked, result: str, status: int) -> AuditEntry | None:
@@ -151,10 +162,10 @@ def _entry(scope: Scope, asked: _Asked, result: str, status: int) -> AuditEntry 
 
 
 def _resource_of(path: str, query: dict[str, list[str]]) -> str | None:
-    """The number or the engine in the path, or the name in the query."""
-    engine = _ENGINE.match(path)
-    if engine is not None:
-        return engine[1]
+    """The number, the engine or the remote in the path, or the name in the query."""
+    named = _ENGINE.match(path) or _REMOTE.match(path)
+    if named is not None:
+        return named[1]
     number = _NUMBER.search(path)
     if number is not None:
         return number[1]

@@ -114,6 +114,7 @@ Registrar = Annotated[Caller, Depends(Allowed(Action.REGISTER))]
 Runner = Annotated[Caller, Depends(Allowed(Action.RUN))]
 Capturer = Annotated[Caller, Depends(Allowed(Action.CAPTURE))]
 CredentialKeeper = Annotated[Caller, Depends(Allowed(Action.AUTHORIZE))]
+RemoteWriter = Annotated[Caller, Depends(Allowed(Action.WRITE))]
 Deleter = Annotated[Caller, Depends(Allowed(Action.DELETE))]
 
 RegistryId = Annotated[int, Path(description="The entry's number.", le=_LARGEST_NUMBER, examples=[7])]

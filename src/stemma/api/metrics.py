@@ -1,8 +1,14 @@
 """Figures for Prometheus. By route and status: never by path, or each id would be a series of its own."""
 
+from collections.abc import Iterator
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 from starlette.types import Scope
+
+from stemma.lifecycle.storekeeping.figures import StoreFigures
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _NO_ROUTE = "none"
@@ -10,10 +16,12 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"
 
 
 class Metrics:
-    """The figures of one process."""
+    """The figures of one process; those of replication and of the store are alike in all processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: StoreFigures | None = None) -> None:
         self._registry = CollectorRegistry()
+        if store is not None:
+            self._registry.register(_StoreCollector(store))
         self._requests = Counter(
             "stemma_requests", "Requests answered.", ("method", "route", "status"), registry=self._registry
         )
@@ -39,3 +47,38 @@ class Metrics:
     def exposed(self) -> bytes:
         """All figures, as Prometheus reads them."""
         return generate_latest(self._registry)
+
+
+class _StoreCollector(Collector):
+    """What is on record of replication, and what lies in the store."""
+
+    def __init__(self, figures: StoreFigures) -> None:
+        self._figures = figures
+
+    def describe(self) -> list[Metric]:
+        """Nothing: what is not known yet is not told."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Whatever is known now."""
+        found = self._figures.replication()
+        if found is not None:
+            for name, meaning, value in (
+                ("hits", "Files from elsewhere that runs found in the store.", found.needs.hits),
+                ("misses", "Files from elsewhere that had to be moved for a run.", found.needs.misses),
+                ("saved_bytes", "Bytes of the hits, which had not to be moved.", found.needs.saved_bytes),
+                ("moved_bytes", "Bytes that transfers brought.", found.moved_bytes),
+            ):
+                yield CounterMetricFamily(f"stemma_replication_{name}", meaning, value)
+            yield CounterMetricFamily(
+                "stemma_step_wait_seconds",
+                "Time that steps waited for files, of waits that are over.",
+                found.wait_seconds,
+            )
+            yield GaugeMetricFamily("stemma_replicas_moving", "Files that are being moved.", found.moving)
+        amounts = self._figures.amounts()
+        if amounts is not None:
+            size = GaugeMetricFamily("stemma_store_bytes", "What lies in the store.", labels=("kind",))
+            for kind, amount in amounts.items():
+                size.add_metric((kind,), amount.size_bytes)
+            yield size

@@ -113,6 +113,8 @@ class Large:
     """In bytes."""
     action: Action
     """What the routes under that path declare."""
+    ending: str = ""
+    """How such a path ends, where others begin in the same way."""
 
 
 class BodyLimit:
@@ -132,7 +134,9 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
             return
-        large = next((large for start, large in self._limits.items() if scope["path"].startswith(start)), None)
+        path: str = scope["path"]
+        fitting = (large for start, large in self._limits.items() if path.startswith(start))
+        large = next((large for large in fitting if path.endswith(large.ending)), None)
         try:
             if large is not None:
                 principal = await principal_of(self._service, Headers(scope=scope).get("authorization"))

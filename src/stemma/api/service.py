@@ -7,6 +7,7 @@ from anyio import CapacityLimiter
 
 from stemma.api.identity import Identity
 from stemma.api.streams import OpenStreams
+from stemma.api.transfers import Transfers
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.probing import EngineProbes
 
@@ -25,6 +26,8 @@ class Service:
     """Threads in which open streams look for news; bounded for the same reason."""
     probes: EngineProbes
     """Whether the engines elsewhere answer."""
+    transfers: Transfers
+    """The requests to remotes, in threads of their own."""
     auditing: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(_AUDITING_THREADS))
     """Threads that write down refusals; bounded for the same reason."""
     streams: OpenStreams = field(default_factory=OpenStreams)

@@ -29,6 +29,7 @@ class Action(StrEnum):
     CAPTURE = "capture"
     DELETE = "delete"
     AUTHORIZE = "authorize"
+    WRITE = "write"
 
 
 class Resource(StrEnum):
@@ -38,6 +39,7 @@ class Resource(StrEnum):
     EXECUTION = "execution"
     PROVENANCE = "provenance"
     ENGINE = "engine"
+    REMOTE = "remote"
     SERVICE = "service"
 
 
@@ -72,6 +74,9 @@ TABLE: Final = (
     Rule(Action.CAPTURE, Resource.PROVENANCE, EVERYBODY, Relation.MEMBER, "freeze the record of an execution"),
     Rule(Action.READ, Resource.ENGINE, EVERYBODY, Relation.ANY, "which there are, and who has credentials for them"),
     Rule(Action.AUTHORIZE, Resource.ENGINE, EVERYBODY, Relation.OWN, "give and take back a credential for an engine"),
+    Rule(Action.READ, Resource.REMOTE, EVERYBODY, Relation.MEMBER, "which there are, and the files on them"),
+    Rule(Action.WRITE, Resource.REMOTE, EVERYBODY, Relation.MEMBER, "try it, put files there, copy between remotes"),
+    Rule(Action.AUTHORIZE, Resource.REMOTE, EVERYBODY, Relation.OWN, "register, change and forget a remote"),
     Rule(Action.READ, Resource.SERVICE, EVERYBODY, Relation.ANY, "who am I, figures of the service"),
 )
 

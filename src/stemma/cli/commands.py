@@ -6,7 +6,21 @@ import typer
 from typer.core import TyperGroup
 
 from stemma import __version__
-from stemma.cli import audit, database, demo, doctor, engine, login, provenance, realm, run, serve, workflow
+from stemma.cli import (
+    audit,
+    database,
+    demo,
+    doctor,
+    engine,
+    login,
+    provenance,
+    realm,
+    remote,
+    run,
+    serve,
+    store,
+    workflow,
+)
 
 _HELP = "Register CWL workflows, run them, and know where every result came from."
 
@@ -36,9 +50,11 @@ def application() -> typer.Typer:
     app.add_typer(workflow.app, name="workflow")
     app.add_typer(provenance.app, name="prov")
     app.add_typer(engine.app, name="engine")
+    app.add_typer(remote.app, name="remote")
     app.command("serve")(serve.serve)
     app.command("worker")(serve.worker)
     app.add_typer(database.app, name="db")
+    app.add_typer(store.app, name="store")
     app.command("audit")(audit.audit)
     app.add_typer(realm.app, name="realm")
     app.command("login")(login.login)

@@ -195,6 +195,7 @@ def show(way: Access, run_id: RunArgument, as_json: JsonOption = False) -> None:
     print()
     steps = [(one.key, state_text(one.state), _step_took(one), one.exit_code, _memory(one.raw)) for one in found.steps]
     print_table(("step", "state", "took", "exit code", "memory"), steps, right=("took", "exit code", "memory"))
+    _print_awaited(found)
     if found.state == "failed":
         print(end="", flush=True)
         say()
@@ -224,6 +225,25 @@ def logs(
     from stemma.cli.logs import print_logs  # noqa: PLC0415 - commands load what they need
 
     print_logs(way.client, run_id, step, follow=follow, as_json=as_json)
+
+
+@app.command("timeline")
+@asking
+def timeline(
+    way: Access,
+    run_id: RunArgument,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write it: PNG if so called, else SVG."),
+    ] = None,
+) -> None:
+    """Draw transfers and steps of a run on one time axis: what overlapped, what waited for what."""
+    from stemma.cli.files import written  # noqa: PLC0415 - commands load what they need
+
+    target = output or Path(f"execution-{run_id}-timeline.svg")
+    chosen = "png" if target.suffix.lower() == ".png" else "svg"
+    written(target, lambda file: way.client.runs.timeline(run_id, file, picture_format=chosen))
+    say(f"{target} written")
 
 
 @app.command("stop")
@@ -313,6 +333,22 @@ def _end_with(ended: "Run", *, as_json: bool) -> None:
         if not as_json:
             report_failure(ended)
         raise typer.Exit(1)
+
+
+def _print_awaited(found: "Run") -> None:
+    told = found.raw.get("replication")
+    if told is None:
+        return
+    from stemma.cli import awaiting  # noqa: PLC0415 - commands load what they need
+    from stemma.client.arrivals import Replication  # noqa: PLC0415 - see above
+    from stemma.client.connection import shaped  # noqa: PLC0415 - see above
+
+    replication = shaped(Replication.of, told)
+    print()
+    print(f"inputs from elsewhere: {awaiting.summary(replication)}")
+    rows = awaiting.rows(replication)
+    if rows:
+        print_table(("file", "steps waiting", "come", "speed", "left", "source"), rows, right=("steps waiting",))
 
 
 def _took(found: "Run") -> str:

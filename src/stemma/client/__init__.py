@@ -23,6 +23,7 @@ from stemma.client.problems import (
     UnexpectedAnswer,
     UntrustedAddress,
 )
+from stemma.client.remote_models import Remote, RemoteFile, RemoteFiles, RemoteTest, WrittenFile
 from stemma.client.runs import RunName
 from stemma.client.shelf import FileShelf, KeptToken, MemoryShelf, TokenShelf
 from stemma.client.tokens import ClientCredentials, GivenToken, KeptTokens, PasswordTokens, Tokens
@@ -48,6 +49,10 @@ __all__ = [
     "Progress",
     "RateLimited",
     "Registered",
+    "Remote",
+    "RemoteFile",
+    "RemoteFiles",
+    "RemoteTest",
     "Revision",
     "Run",
     "RunName",
@@ -58,5 +63,6 @@ __all__ = [
     "UnexpectedAnswer",
     "UntrustedAddress",
     "Workflow",
+    "WrittenFile",
     "login_ways",
 ]

@@ -7,6 +7,7 @@ from stemma.client.connection import Connection
 from stemma.client.engines import Engines
 from stemma.client.issuer import LoginWays, login_ways
 from stemma.client.provenance import Provenance
+from stemma.client.remotes import Remotes
 from stemma.client.runs import Runs
 from stemma.client.tokens import Tokens
 from stemma.client.workflows import Workflows
@@ -28,16 +29,24 @@ class Client:
         timeout_seconds: float = 60.0,
         patience_seconds: float = 120.0,
     ) -> None:
+        self._tokens, self._timeout_seconds, self._patience_seconds = tokens, timeout_seconds, patience_seconds
         self._connection = Connection(base_url, tokens, timeout_seconds)
         self.workflows = Workflows(self._connection)
         self.runs = Runs(self._connection, patience_seconds)
         self.provenance = Provenance(self._connection)
         self.engines = Engines(self._connection)
+        self.remotes = Remotes(self._connection)
 
     @property
     def url(self) -> str:
         """Where the service is."""
         return self._connection.url
+
+    def beside(self) -> "Client":
+        """Another client of the same service with the same tokens: for another thread. It hangs up by itself."""
+        return Client(
+            self.url, self._tokens, timeout_seconds=self._timeout_seconds, patience_seconds=self._patience_seconds
+        )
 
     def __enter__(self) -> Self:
         return self

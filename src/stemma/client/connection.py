@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 from stemma.client.addresses import service_address
 from stemma.client.downloads import Arrival, Downloaded
-from stemma.client.multipart import Attachment, Multipart, Progress
+from stemma.client.multipart import Attachment, Multipart, Progress, Raw
 from stemma.client.problems import ERROR_HEADER, UnexpectedAnswer, problem
 from stemma.client.tokens import Tokens
 from stemma.errors import NotAuthenticated, Unavailable
@@ -65,18 +65,23 @@ class Connection:
         files: Sequence[tuple[str, Attachment]] = (),
         progress: Progress | None = None,
         document: Any = None,
+        content: Attachment | None = None,
+        silence_seconds: float | None = None,
     ) -> Any:
         """Make a request; what the answer holds.
 
-        The body is ``document`` in JSON, or multipart where there are ``fields`` or ``files``.
+        The body is ``document`` in JSON, multipart where there are ``fields`` or ``files``, or ``content`` as it is.
+        The service may say nothing for ``silence_seconds``, where that is to be another time than usual.
 
         Raises:
             StemmaError: as the service refused.
         """
-        body: Multipart | _Json | None = _Json(document) if document is not None else None
+        body: Multipart | Raw | _Json | None = _Json(document) if document is not None else None
         if fields or files:
             body = Multipart(_given(fields or {}), files, progress)
-        with self._answered(method, path, parameters, body) as answer:
+        elif content is not None:
+            body = Raw(content, progress)
+        with self._answered(method, path, parameters, body, silence_seconds=silence_seconds) as answer:
             return _opened(self.url, answer)
 
     def download(
@@ -112,14 +117,20 @@ class Connection:
 
     @contextmanager
     def lines(
-        self, path: str, parameters: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        parameters: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        document: Any = None,
     ) -> Iterator[Iterator[str]]:
-        """The lines of a stream, as they come.
+        """The lines of a stream, as they come; of what is done with ``document``, where there is one.
 
         Raises:
             StemmaError: as the service refused, or the connection broke.
         """
-        with self._answered("GET", path, parameters, headers=headers) as answer:
+        body = _Json(document) if document is not None else None
+        with self._answered("POST" if body else "GET", path, parameters, body, headers) as answer:
             yield answer.lines()
 
     @contextmanager
@@ -128,8 +139,10 @@ class Connection:
         method: str,
         path: str,
         parameters: Mapping[str, Any] | None = None,
-        body: "Multipart | _Json | None" = None,
+        body: "Multipart | Raw | _Json | None" = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        silence_seconds: float | None = None,
     ) -> Iterator["Answer"]:
         """An answer that is no refusal; a token that is refused is renewed, once."""
         for is_last in (False, True):
@@ -138,7 +151,9 @@ class Connection:
             if token is not None:
                 sent["Authorization"] = f"Bearer {token}"
             given = _given(parameters or {})
-            with self._transport.answered(method, path, parameters=given, headers=sent, body=body) as answer:
+            with self._transport.answered(
+                method, path, parameters=given, headers=sent, body=body, silence_seconds=silence_seconds
+            ) as answer:
                 if answer.is_good:
                     yield answer
                     return

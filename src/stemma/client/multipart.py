@@ -85,6 +85,23 @@ class Multipart:
         yield self._end
 
 
+class Raw:
+    """One file as the whole body: iterate over it to send it, once more to send it again."""
+
+    def __init__(self, file: Attachment, progress: Progress | None = None) -> None:
+        self._file, self._progress = file, progress
+        self._length = file.size_bytes
+        self.headers = {"Content-Type": "application/octet-stream", "Content-Length": str(self._length)}
+
+    def __iter__(self) -> Iterator[bytes]:
+        through = 0
+        for chunk in _exactly(self._file, self._length):
+            yield chunk
+            through += len(chunk)
+            if self._progress is not None:
+                self._progress(through, self._length)
+
+
 def _exactly(file: Attachment, size: int) -> Iterator[bytes]:
     """The ``size`` bytes that were announced.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, BinaryIO, Final, TypeAlias
 
+from stemma.client.arrivals import Replication
 from stemma.client.connection import Connection, shaped
 from stemma.client.downloads import Downloaded
 from stemma.client.events import follow
@@ -73,6 +74,14 @@ class Runs:
         """
         return shaped(Run.of, self._connection.get(f"{_ROOT}/{run_id}"))
 
+    def replication(self, run_id: int) -> Replication:
+        """What a run needs from elsewhere and waits for; nothing but zeros where it needs nothing.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        return shaped(Replication.of, self._connection.get(f"{_ROOT}/{run_id}/replication"))
+
     def list(
         self, *, status: str | None = None, workflow_id: int | None = None, limit: int | None = None
     ) -> Iterator[Run]:
@@ -122,6 +131,15 @@ class Runs:
         """
         with self._connection.lines(f"{_ROOT}/{run_id}/logs", {"step": step, "follow": True}) as lines:
             yield from lines
+
+    def timeline(self, run_id: int, target: BinaryIO, *, picture_format: str = "svg") -> Downloaded:
+        """Write the transfers and steps of a run on one time axis into ``target``, as ``svg`` or ``png``.
+
+        Raises:
+            RunNotFound: there is no such run.
+            DrawingFailed: it could not be drawn.
+        """
+        return self._connection.download(f"{_ROOT}/{run_id}/timeline", target, {"format": picture_format})
 
     def stop(self, run_id: int) -> None:
         """Ask for a run to be stopped.

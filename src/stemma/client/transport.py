@@ -105,6 +105,10 @@ class Transport:
         """Hang up."""
         self._http.close()
 
+    def _timeout(self, silence_seconds: float | None) -> httpx.Timeout:
+        usual = self._http.timeout
+        return usual if silence_seconds is None else httpx.Timeout(silence_seconds, connect=_CONNECT_SECONDS)
+
     @contextmanager
     def answered(
         self,
@@ -114,15 +118,18 @@ class Transport:
         parameters: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Iterable[bytes] | None = None,
+        silence_seconds: float | None = None,
     ) -> Iterator[Answer]:
-        """The answer to a request, open as long as the context.
+        """The answer to a request, open as long as the context. None of ``silence_seconds`` is as long as usual.
 
         Raises:
             ServiceUnreachable: nobody answers.
         """
         url = f"{self._base_url}{path}"
         with _breaking(self._base_url):
-            request = self._http.build_request(method, url, params=parameters, headers=headers, content=body)
+            request = self._http.build_request(
+                method, url, params=parameters, headers=headers, content=body, timeout=self._timeout(silence_seconds)
+            )
             response = self._http.send(request, stream=True)
         try:
             yield Answer(self._base_url, response)

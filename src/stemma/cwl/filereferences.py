@@ -20,7 +20,11 @@ RESERVED_KEY: Final = "stemma:occurrence"
 
 _CONTENT: Final = re.compile(r"stemma:sha256:([0-9a-f]{64})")
 _ENTITY: Final = re.compile(r"stemma:file:([1-9][0-9]{0,17})")
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+REMOTE_SCHEMES: Final = ("https", "http", "s3", "gs", "az", "rclone", "file")
+"""Of addresses whose files are replicated."""
+MAX_ADDRESS_CHARACTERS: Final = 4096
+_CHECKSUM: Final = re.compile(r"sha256[:$]([0-9a-f]{64})")
 _WAYS: Final = ("location", "path", "contents", "listing", *(kind.value for kind in PlaceholderKind))
 
 
@@ -35,6 +39,8 @@ class SourceKind(Enum):
     """A file entity of this service, by its number."""
     PLATFORM = "platform"
     """A URL, to be resolved at submission."""
+    REMOTE = "remote"
+    """An address elsewhere; the bytes are brought here when they are needed."""
     LITERAL = "literal"
     """The text itself."""
     LISTING = "listing"
@@ -47,7 +53,7 @@ class FileSource:
 
     kind: SourceKind
     text: str
-    """The name, digest, number, URL or text; empty for a listing."""
+    """The name, digest, number, URL, address or text; empty for a listing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,12 @@ class FileReference:
             ValueError: it does not say, or names what is refused; the message says what to do.
         """
         return _source(self.value)
+
+    @property
+    def expected(self) -> str | None:
+        """The SHA-256 that its bytes must have, where the object says so."""
+        match = _CHECKSUM.fullmatch(str(self.value.get("checksum")))
+        return match[1] if match is not None else None
 
 
 def file_references(inputs: Mapping[str, Json]) -> Iterator[FileReference]:
@@ -101,10 +113,18 @@ def problem_of(value: Mapping[str, Json]) -> str | None:
         if not _is_list_of_files(value.get(name, [])):
             return f"{name} takes a list of Files and Directories"
     try:
-        _source(value)
+        source = _source(value)
     except ValueError as error:
         return str(error)
-    return None
+    return _checksum_problem(value) if source.kind is SourceKind.REMOTE else None
+
+
+def _checksum_problem(value: Mapping[str, Json]) -> str | None:
+    """A digest that cannot be checked must not look as if it were."""
+    checksum = value.get("checksum")
+    if checksum is None or (isinstance(checksum, str) and _CHECKSUM.fullmatch(checksum)):
+        return None
+    return "checksum of a file elsewhere is sha256: and 64 hexadecimal digits; leave it out if you have none"
 
 
 def _is_list_of_files(value: Json) -> bool:
@@ -128,7 +148,7 @@ def _source(value: Mapping[str, Json]) -> FileSource:
     if not isinstance(written, str):
         raise ValueError(f"{way} must be text")  # noqa: TRY004 - one kind of refusal for all that a value may be
     source = _written_source(way, written)
-    if is_folder and source.kind is not SourceKind.ENTITY:
+    if is_folder and source.kind not in {SourceKind.ENTITY, SourceKind.REMOTE}:
         raise ValueError("a Directory is given by its listing; upload its files and list them")
     return source
 
@@ -152,15 +172,29 @@ def _located(written: str, *, is_encoded: bool) -> FileSource:
             return FileSource(kind, match[1])
     if written.startswith("stemma:"):
         raise ValueError("write stemma:sha256: and 64 hexadecimal digits, or stemma:file: and a number")
+    scheme = _SCHEME.match(written)
+    if scheme is not None and scheme[1].lower() in REMOTE_SCHEMES and _is_address(written, scheme[1].lower()):
+        return FileSource(SourceKind.REMOTE, _checked(written))
     if written.startswith("/") or written.lower().startswith("file:"):
         raise ValueError("files of the server cannot be named; upload the file and give its name")
-    if _SCHEME.match(written) and (is_encoded or "://" in written):
-        raise ValueError("remote addresses come with replication; upload the file and give its name")
+    if scheme is not None and (is_encoded or "://" in written):
+        known = ", ".join(f"{name}:" for name in REMOTE_SCHEMES)
+        raise ValueError(f"addresses begin with one of {known} else upload the file and give its name")
     name = unquote(written) if is_encoded else written
     problem = _name_problem(name)
     if problem is not None:
         raise ValueError(f"the name of an upload {problem}")
     return FileSource(SourceKind.UPLOAD, name)
+
+
+def _is_address(written: str, scheme: str) -> bool:
+    return written[len(scheme) :].startswith(":" if scheme == "rclone" else ":///" if scheme == "file" else "://")
+
+
+def _checked(address: str) -> str:
+    if len(address) > MAX_ADDRESS_CHARACTERS or not address.isprintable():
+        raise ValueError(f"an address has at most {MAX_ADDRESS_CHARACTERS} characters, all of which can be printed")
+    return address
 
 
 def _name_problem(name: Json) -> str | None:

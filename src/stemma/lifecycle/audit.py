@@ -9,7 +9,7 @@ from stemma.auth.principal import Principal
 from stemma.database.queries import audit
 from stemma.database.queries.audit import AuditEntry
 
-WORKFLOW, RUN, ENGINE = "workflow", "run", "engine"
+WORKFLOW, RUN, ENGINE, REMOTE = "workflow", "run", "engine", "remote"
 """Kinds of resources."""
 
 
@@ -28,12 +28,21 @@ class Deed(StrEnum):
     ENGINE_LOGIN = "engine.login"
     """A credential for an engine is given, for a person or a group."""
     ENGINE_LOGOUT = "engine.logout"
+    REMOTE_ADD = "remote.add"
+    REMOTE_CHANGE = "remote.change"
+    """Its settings or its credentials are replaced."""
+    REMOTE_DELETE = "remote.delete"
+    REMOTE_TEST = "remote.test"
+    """Changes nothing; on record where it was refused."""
+    REMOTE_WRITE = "remote.write"
+    """A file is put there."""
+    REMOTE_COPY = "remote.copy"
 
     @property
     def kind(self) -> str:
         """What it is done to."""
         first = self.partition(".")[0]
-        return first if first in {WORKFLOW, ENGINE} else RUN
+        return first if first in {WORKFLOW, ENGINE, REMOTE} else RUN
 
 
 def record(

@@ -1,5 +1,6 @@
 """What people and groups show engines elsewhere, so that their runs are theirs there too."""
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from stemma.database.connection import Database
 from stemma.database.queries import credentials, people
 from stemma.database.queries.credentials import CredentialScope, Sealed
 from stemma.engines.protocol import Owner
-from stemma.errors import CredentialNotFound, CredentialUnreadable, Finding, InvalidRequest
+from stemma.errors import CredentialNotFound, CredentialUnreadable, DatabaseUnavailable, Finding, InvalidRequest
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
 from stemma.settings import Settings
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from stemma.lifecycle.installation import Installation
 
 __all__ = ["CredentialScope", "EngineCredentials", "Known", "credential_for"]
+
+logger = logging.getLogger(__name__)
 
 BELIEVED_SECONDS: Final = 5.0
 """How long what was found is believed: who attends to many runs asks for the same credential all the time."""
@@ -148,11 +151,21 @@ class EngineCredentials:
             return None
         from stemma.auth.sealing import SealBroken  # noqa: PLC0415 - see _sealer
 
+        sealer, purpose = self._sealer(), (found.engine, found.scope, found.owner)
         try:
-            return SecretStr(self._sealer().open(found.sealed, (found.engine, found.scope, found.owner)))
+            token = sealer.open(found.sealed, purpose)
         except SealBroken as error:
             whose = "whoever submitted the run" if found.scope is CredentialScope.PERSON else f"group {found.owner!r}"
             raise CredentialUnreadable(engine, whose) from error
+        if not sealer.is_of_today(found.sealed, purpose):
+            self._seal_anew(found, sealer.seal(token, purpose))
+        return SecretStr(token)
+
+    def _seal_anew(self, found: Sealed, sealed: str) -> None:
+        try:
+            self._database.write(lambda session: credentials.reseal(session, found, sealed))
+        except DatabaseUnavailable as error:  # it is tried again at the next use
+            logger.warning("a credential for engine %r could not be sealed anew: %s", found.engine, error.reason)
 
     def _sealer(self) -> "Sealer":
         """Made, and its key with it, when something is first sealed or opened: most installations never do."""

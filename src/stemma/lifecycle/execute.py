@@ -12,7 +12,7 @@ from typing import Any
 from sqlmodel import Session
 
 from stemma import clock
-from stemma.database.queries import attempts, facts, queue, workflows
+from stemma.database.queries import attempts, facts, queue, replicas, workflows
 from stemma.database.tables import RunRow
 from stemma.engines.protocol import Engine, Job, JobState, Owner, Report
 from stemma.errors import (
@@ -27,6 +27,8 @@ from stemma.errors import (
 from stemma.lifecycle.acting import engine_for
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.outputs import occurrences_in, recorded_form, take_outputs
+from stemma.lifecycle.replicate.delivery import deliver, given, here_for
+from stemma.lifecycle.replicate.guard import giving_out
 from stemma.lifecycle.staging import staged_inputs
 from stemma.records import AttemptRecord, Claim, Json
 from stemma.states import RunState, StepState
@@ -126,9 +128,7 @@ def _begin(installation: Installation, engine: Engine, worker: str, claim: Claim
     """Open the first attempt, or stop what was stopped before it began."""
     now = clock.now()
     if row.stop_requested_at is not None:
-        stopped = Report(state=JobState.STOPPED, cursor="", reason="stopped before it started", ended_at=now)
-        installation.database.write(lambda session: _end(session, claim, row, stopped, outputs=None))
-        return Progress(done=True)
+        return _stopped_before(installation, claim, row)
 
     def write(session: Session) -> None:
         _open_attempt(session, installation, worker, claim, number=1, now=now)
@@ -171,20 +171,24 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
     missing = next((file for file in revision.files if not installation.store.has(file.content.sha256)), None)
     if missing is not None:
         raise ContentMissing(missing.content.sha256)
+    with giving_out(installation.settings.home):
+        here = here_for(installation, engine, claim, revision, row.inputs)
+        if here is None:  # an engine that wants all of them first
+            return _stopped_before(installation, claim, row) if row.stop_requested_at is not None else Progress()
+        if here:
+            installation.database.write(lambda session: given(session, claim, here))
     job = Job(
         run_uuid=row.uuid,
         attempt=row.attempt,
         name=row.name,
         revision=revision,
-        inputs=staged_inputs(row.inputs, installation.store),
+        inputs=staged_inputs(row.inputs, installation.store, here),
         containers=row.containers,
         time_limit_seconds=row.time_limit_seconds,
         owner=_owner_of(row),
     )
     if row.stop_requested_at is not None and _is_untouched(engine, job):
-        stopped = Report(state=JobState.STOPPED, cursor="", reason="stopped before it started", ended_at=clock.now())
-        installation.database.write(lambda session: _end(session, claim, row, stopped, outputs=None))
-        return Progress(done=True)
+        return _stopped_before(installation, claim, row)
     try:
         reference = engine.submit(job)
     except EngineUnreachable as error:
@@ -197,6 +201,13 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
         named = _identity(row, engine.report(reference, "")) | {"engine_version": engine.describe().version}
     installation.database.write(lambda session: queue.write(session, claim, {"reference": reference, **named}))
     return Progress(news=True)
+
+
+def _stopped_before(installation: Installation, claim: Claim, row: RunRow) -> Progress:
+    """End a run of which nothing was begun."""
+    stopped = Report(state=JobState.STOPPED, cursor="", reason="stopped before it started", ended_at=clock.now())
+    installation.database.write(lambda session: _end(session, claim, row, stopped, outputs=None))
+    return Progress(done=True)
 
 
 def _is_hopeless(engine: Engine, job: Job, row: RunRow) -> bool:
@@ -217,6 +228,8 @@ def _follow(installation: Installation, engine: Engine, worker: str, claim: Clai
     reference = row.reference or ""
     if row.stop_requested_at is not None:
         engine.stop(reference)
+    else:
+        deliver(installation, engine, claim, row)
     report = engine.report(reference, row.journal_cursor)
     if report.state is JobState.STOPPED and row.stop_requested_at is None and not engine.is_remote:
         # A machine that goes down, say, or a worker that died after clearing up what a lost attempt had left.
@@ -284,6 +297,7 @@ def _try_again(
         if row.state == RunState.RUNNING.value:
             message = f"attempt {row.attempt} was lost ({report.reason}); trying again"
             queue.advance(session, claim, state=RunState.RUNNING, to=RunState.PENDING, at=now, message=message)
+        replicas.untell(session, claim.run_id)
         _open_attempt(session, installation, worker, claim, number=row.attempt + 1, now=now)
 
     installation.database.write(write)

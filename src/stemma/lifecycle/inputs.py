@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlmodel import Session
@@ -10,11 +10,17 @@ from sqlmodel import Session
 from stemma import clock
 from stemma.cwl.filereferences import FileReference, SourceKind
 from stemma.database.queries import contents
+from stemma.database.queries.replicas import Sought
 from stemma.errors import FileNotFound, Finding, InvalidInputs, PlaceholderNotFound
 from stemma.lifecycle.fetch import Fetched, placeholder
 from stemma.lifecycle.outputs import OCCURRENCE
+from stemma.lifecycle.sources import Looked, as_tree, source_of, told_by
+from stemma.lifecycle.sources import Place as SourcePlace
 from stemma.lifecycle.staging import CHECKSUM_PREFIX, SOURCE
 from stemma.records import Content, FileKind, Json, Occurrence
+
+if TYPE_CHECKING:
+    from stemma.storages.protocol import SourceInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,12 @@ class InputFiles:
     bundle: Mapping[str, Content]
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
     literals: Mapping[str, Content] = field(default_factory=dict)
+    looked: Mapping[SourcePlace, Looked] = field(default_factory=dict)
+    """What is elsewhere, by its place."""
+    subject: str = ""
+    """The caller's, whose places elsewhere what they gave may lie in."""
+    sought: list[Sought] = field(default_factory=list)
+    """The files that have to be brought here."""
     occurrences: list[Occurrence] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -92,6 +104,10 @@ class InputFiles:
                 return self._sent(value, place, source.text)
             case SourceKind.PLATFORM:
                 return self._from_elsewhere(value, place, source.text)
+            case SourceKind.REMOTE:
+                reference = FileReference(place.port, place.position, value)
+                looked = self.looked[self._source_place(reference)]
+                return self._late(value, place, looked, looked.info, reference.expected)
             case _:
                 raise AssertionError(f"a File has no {source.kind}")
 
@@ -125,6 +141,34 @@ class InputFiles:
             recorded = self._occurrence(value, place, fetched.file, fetched.basename)
         return recorded if fetched.source is None else {**recorded, SOURCE: fetched.source}
 
+    def _source_place(self, reference: FileReference) -> SourcePlace:
+        return SourcePlace.of(reference, self.subject if reference.port in self.given else "")
+
+    def _late(
+        self, value: dict[str, Any], place: Place, looked: Looked, info: "SourceInfo | None", expected: str | None
+    ) -> dict[str, Json]:
+        """A file that is brought when it is needed: what it holds is known then."""
+        assert info is not None  # noqa: S101 - for the type checker: it was looked at as a file
+        basename = str(value.get("basename") or info.basename)
+        recorded = self._recorded(value, place, basename, None)
+        uuid = UUID(recorded[OCCURRENCE])
+        told = told_by(info)
+        self.sought.append(
+            Sought(
+                uuid,
+                info.address,
+                info.version,
+                told,
+                info.size_bytes,
+                looked.remote_id,
+                looked.remote,
+                expected,
+                source_of(info),
+            )
+        )
+        size = {} if info.size_bytes is None else {"size": info.size_bytes}
+        return {**recorded, **size, SOURCE: source_of(info)}
+
     def _occurrence(
         self,
         value: dict[str, Any],
@@ -135,6 +179,18 @@ class InputFiles:
         derived_from: tuple[UUID, ...] = (),
     ) -> Json:
         basename = str(value.get("basename") or named.rsplit("/", 1)[-1])
+        recorded = self._recorded(value, place, basename, content, derived_from)
+        return {**recorded, "size": content.size_bytes, "checksum": f"{CHECKSUM_PREFIX}{content.sha256}"}
+
+    def _recorded(
+        self,
+        value: dict[str, Any],
+        place: Place,
+        basename: str,
+        content: Content | None,
+        derived_from: tuple[UUID, ...] = (),
+    ) -> dict[str, Json]:
+        """The object that stands for a file, without what it holds."""
         uuid = clock.new_uuid()
         self.occurrences.append(
             Occurrence(
@@ -148,13 +204,7 @@ class InputFiles:
                 derived_from=derived_from,
             ),
         )
-        recorded: dict[str, Json] = {
-            "class": "File",
-            "basename": basename,
-            "size": content.size_bytes,
-            "checksum": f"{CHECKSUM_PREFIX}{content.sha256}",
-            OCCURRENCE: str(uuid),
-        }
+        recorded: dict[str, Json] = {"class": "File", "basename": basename, OCCURRENCE: str(uuid)}
         if "format" in value:
             recorded["format"] = value["format"]
         if value.get("secondaryFiles"):
@@ -168,11 +218,32 @@ class InputFiles:
         self.occurrences.append(
             Occurrence(uuid, FileKind.DIRECTORY, basename, place.port, place.position, parent=place.parent),
         )
+        reference = FileReference(place.port, place.position, value)
+        if "listing" not in value and reference.source.kind is SourceKind.REMOTE:
+            looked = self.looked[self._source_place(reference)]
+            members = self._elsewhere(as_tree(looked.listing), looked, place, uuid)
+            return {"class": "Directory", "basename": basename, "listing": members, OCCURRENCE: str(uuid)}
         if "listing" not in value:
             message = f"input {place.port!r} names the directory {basename!r} without its listing; send its files along"
             self.findings.append(Finding(message, "inputs/no-listing"))
         listing = self._members(value.get("listing") or [], place, ".listing", uuid)
         return {"class": "Directory", "basename": basename, "listing": listing, OCCURRENCE: str(uuid)}
+
+    def _elsewhere(self, tree: Mapping[str, Any], looked: Looked, place: Place, parent: UUID) -> list[Json]:
+        """The members of a folder elsewhere, by name."""
+        members: list[Json] = []
+        for index, (name, member) in enumerate(sorted(tree.items())):
+            inner = place.below(f".listing[{index}]", parent)
+            if not isinstance(member, dict):
+                members.append(self._late({"basename": name}, inner, looked, member, None))
+                continue
+            uuid = clock.new_uuid()
+            self.occurrences.append(
+                Occurrence(uuid, FileKind.DIRECTORY, name, inner.port, inner.position, parent=inner.parent)
+            )
+            listing = self._elsewhere(member, looked, inner, uuid)
+            members.append({"class": "Directory", "basename": name, "listing": listing, OCCURRENCE: str(uuid)})
+        return members
 
     def _members(self, members: list[Json], place: Place, key: str, parent: UUID) -> list[Json]:
         return [self._value(member, place.below(f"{key}[{index}]", parent)) for index, member in enumerate(members)]

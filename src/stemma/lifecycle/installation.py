@@ -14,6 +14,7 @@ from stemma.database.preparation import prepare
 from stemma.engines.entry_points import EngineContext, installed
 from stemma.engines.registry import EngineRegistry
 from stemma.lifecycle.credentials import EngineCredentials
+from stemma.lifecycle.remotes import Remotes, remotes_of
 from stemma.settings import Settings
 from stemma.store.content import ContentStore
 from stemma.store.lending import place_in
@@ -33,6 +34,8 @@ class Installation:
     engines: EngineRegistry
     credentials: EngineCredentials
     """What people show engines elsewhere."""
+    remotes: Remotes
+    """Places elsewhere that people and groups registered, and the storages that are open."""
     outgoing: Callable[[], "Outgoing"]
     """The way out, made when the first URL is asked for: a start need not load what speaks HTTP."""
     home_id: str
@@ -42,6 +45,7 @@ class Installation:
         """Let go of connections and helper processes. Runs go on."""
         self.validator.close()
         self.engines.close()
+        self.remotes.close()
         self.database.close()
 
 
@@ -94,6 +98,7 @@ def open_installation(settings: Settings) -> Installation:
         validator=validator,
         engines=EngineRegistry(installed(settings, context), default=settings.chosen_engine),
         credentials=credentials,
+        remotes=remotes_of(settings, database, outgoing),
         outgoing=outgoing,
         home_id=_home_id(settings.home),
     )

@@ -40,10 +40,10 @@ def take_outputs(installation: Installation, engine: Engine, run_id: int, refere
     for file in files:
         digest = expected[file.occurrence].sha256
         if file.chunks is not None:
-            if (reference, digest) not in _fetched or not installation.store.has(digest):
+            if (reference, digest) not in _fetched or not installation.store.keep(digest):
                 _fetch(installation, file.chunks(), expected[file.occurrence])
                 _fetched.add((reference, digest))
-        elif installation.store.has(digest):
+        elif installation.store.keep(digest):
             continue
         elif file.path is None or not file.path.exists():
             raise ContentMissing(digest)

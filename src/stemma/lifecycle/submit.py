@@ -11,15 +11,17 @@ from stemma import clock
 from stemma.auth.principal import Principal
 from stemma.cwl.inputs import check_inputs
 from stemma.cwl.placeholders import PlaceholderKind
-from stemma.database.queries import contents, facts, people, runs, workflows
+from stemma.database.queries import contents, facts, people, replicas, runs, workflows
 from stemma.database.queries.runs import NewRun
-from stemma.engines.protocol import Engine
+from stemma.engines.protocol import Engine, Owner
 from stemma.errors import EngineUnsuitable, InvalidInputs
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.fetch import fetch_inputs, keep_literals, placeholder
 from stemma.lifecycle.inputs import InputFiles
 from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.replicate.room import check_room
+from stemma.lifecycle.sources import look_at
 from stemma.lifecycle.validate import Upload, parse_inputs
 from stemma.records import Content, Json, RunSummary
 from stemma.wake import wake_workers
@@ -50,17 +52,19 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         InvalidInputs: an input is missing, unknown, of the wrong type, or names a file that was not sent.
         PlaceholderNotFound, FileNotFound: a file of this service is named that does not exist for ``principal``,
             or an address elsewhere where nothing is.
-        AddressRefused, SourceUnusable, SourceUnavailable, TooManyFetches, TooLarge: a file elsewhere cannot be had.
+        AddressRefused, SourceForbidden, SourceUnusable, SourceUnavailable, TooManyFetches, TooLarge: a file elsewhere
+            cannot be had.
         TooLarge: too many files are named.
         UnknownEngine, EngineUnsuitable: the engine is not set up here, or cannot run this workflow.
     """
+    settings = installation.settings
     engine = installation.engines.get(submission.engine or installation.engines.default)
     with installation.database.reading() as session:
         workflow = workflows.get(session, submission.workflow_id, principal.groups)
         row = workflows.revision_row(session, workflow.id, submission.revision or workflow.latest_number)
         revision_id = row.id or 0
         revision = workflows.revision_by_id(session, revision_id)
-    unfit = engine.check(revision, installation.settings.containers)
+    unfit = engine.check(revision, settings.containers)
     if unfit:
         raise EngineUnsuitable(engine.name, unfit)
     values = _given_inputs(installation, submission, row.inputs_name, row.inputs_sha256)
@@ -69,6 +73,8 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
     if findings:
         raise InvalidInputs(findings)
     _check_for(engine, values)
+    given = [port for port, value in (submission.inputs or {}).items() if value is not None]
+    looked = look_at(installation, Owner(principal.subject, workflow.group), values, given)
     fetched = fetch_inputs(installation, values)
     literals = keep_literals(installation, values)
 
@@ -80,12 +86,16 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             session,
             groups=principal.groups,
             group=workflow.group,
-            given=[port for port, value in (submission.inputs or {}).items() if value is not None],
+            given=given,
             uploads=submission.uploads,
             bundle=bundle,
             fetched=fetched,
             literals=literals,
+            looked=looked,
+            subject=principal.subject,
         )
+        resolved = files.resolve(values)
+        check_room(settings.store_bytes, engine, revision.structure, files.sought, files.occurrences)
         new = NewRun(
             uuid=clock.new_uuid(),
             group=workflow.group,
@@ -94,18 +104,22 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             engine=engine.name,
             name=run_name(revision.name, revision.version),
             submitted_by=principal.person,
-            inputs=files.resolve(values),
-            containers=installation.settings.containers,
-            time_limit_seconds=installation.settings.run_time_limit_seconds,
+            inputs=resolved,
+            containers=settings.containers,
+            time_limit_seconds=settings.run_time_limit_seconds,
         )
         contents.remember(session, [item.content for item in files.occurrences if item.content], now)
         run_id = runs.add(session, new, now)
         facts.add_occurrences(session, run_id, 1, files.occurrences)
+        if files.sought:
+            store = installation.store
+            here = replicas.want(session, installation.home_id, workflow.group, run_id, files.sought, has=store.has)
+            replicas.fill_occurrences(session, here)
         audit.record(session, principal, Deed.SUBMIT, run_id, group=workflow.group, now=now)
         return runs.get(session, run_id, principal.groups)
 
     run = installation.database.write(write)
-    wake_workers(installation.settings.home)
+    wake_workers(settings.home)
     return run
 
 

@@ -11,6 +11,7 @@ from stemma.provenance.files import declare_files
 from stemma.provenance.graph import ProvGraph, collector_paused, empty_graph
 from stemma.provenance.plans import declare_plans
 from stemma.provenance.ports import declare_run_inputs, declare_run_outputs, declare_step_values
+from stemma.provenance.replications import declare_replications
 from stemma.provenance.sources import declare_sources
 from stemma.records import RunRecord
 
@@ -39,5 +40,6 @@ def _fill(graph: ProvGraph, run: RunRecord) -> None:
     declare_steps(graph, facts)
     declare_files(graph, facts)
     declare_sources(graph, facts)
+    declare_replications(graph, facts)
     declare_step_values(graph, facts)
     declare_run_outputs(graph, facts)

@@ -7,7 +7,7 @@ from stemma import clock
 from stemma.provenance import names
 from stemma.provenance.facts import RunFacts
 from stemma.provenance.graph import ProvGraph, pairs, types
-from stemma.provenance.vocabulary import LOCATION, RelationKind, term
+from stemma.provenance.vocabulary import LOCATION, QName, RelationKind, term
 from stemma.records import Json
 
 
@@ -17,7 +17,7 @@ def declare_sources(graph: ProvGraph, facts: RunFacts) -> None:
         occurrence, source = UUID(value["stemma:occurrence"]), value["source"]
         if occurrence not in facts.occurrences:
             continue
-        name = names.part_of(facts.run.uuid, f"source:{source.get('catalogue') or source['url']}")
+        name = source_name(facts, source)
         attributes = pairs(
             *types(term("Source")),
             (LOCATION, source["url"]),
@@ -25,10 +25,15 @@ def declare_sources(graph: ProvGraph, facts: RunFacts) -> None:
             (term("servedFrom"), source.get("served_from")),
             (term("etag"), source.get("etag")),
             (term("lastModified"), source.get("last_modified")),
-            (term("fetchedAt"), clock.parse(source["fetched_at"])),
+            (term("fetchedAt"), clock.parse(source["fetched_at"]) if "fetched_at" in source else None),
         )
         graph.add_entity(name, attributes)
         graph.relate(RelationKind.DERIVATION, names.minted(occurrence), name, None)
+
+
+def source_name(facts: RunFacts, source: dict[str, Json]) -> QName:
+    """The entity of an address that inputs of the run came from."""
+    return names.part_of(facts.run.uuid, f"source:{source.get('catalogue') or source['url']}")
 
 
 def _fetched_in(value: Json) -> Iterator[dict[str, Json]]:

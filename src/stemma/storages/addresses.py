@@ -104,27 +104,41 @@ class Policy:
         Raises:
             AddressRefused: otherwise.
         """
-        target = _parsed(url)
+        target = parsed(url)
         if target is None or not self._is_fit(target):
             raise AddressRefused(what)
         return target
 
+    def may_go(self, host: str, port: int, usual_port: int) -> bool:
+        """Whether ``host`` may be asked in another way than that of the web, which has its own usual port."""
+        if self.is_private(host, port) or (port == usual_port and self.is_private(host, _USUAL_PORTS["https"])):
+            return True
+        if port != usual_port or not _may_be_public(host):
+            return False
+        return not self.hosts or any(one.covers(host, _USUAL_PORTS["https"]) for one in self.hosts)
+
+    def is_named(self, host: str, port: int, usual_port: int) -> bool:
+        """Whether the operators named that server."""
+        usual = _USUAL_PORTS["https"] if port == usual_port else port
+        return any(one.covers(host, at) for one in (*self.hosts, *self.private_hosts) for at in (port, usual))
+
     def may_connect(self, host: str, port: int, addresses: Collection[str]) -> bool:
         """Whether all of ``addresses``, to which ``host`` leads, may be connected to."""
-        is_own = self._is_private(host, port)
+        is_own = self.is_private(host, port)
         return bool(addresses) and all(is_public(one) or (is_own and is_institutes(one)) for one in addresses)
 
     def _is_fit(self, target: Target) -> bool:
         if target.scheme != "https" and not self.plain_http:
             return False
         host, port = target.host, target.port
-        if self._is_private(host, port):
+        if self.is_private(host, port):
             return True
         if self.hosts:
             return any(one.covers(host, port) for one in self.hosts) and _may_be_public(host)
         return port == _USUAL_PORTS[target.scheme] and _may_be_public(host)
 
-    def _is_private(self, host: str, port: int) -> bool:
+    def is_private(self, host: str, port: int) -> bool:
+        """Whether it is a server of one's own, as the settings say."""
         return any(one.covers(host, port) for one in self.private_hosts)
 
 
@@ -151,7 +165,7 @@ def _read(address: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _parsed(url: str) -> Target | None:
+def parsed(url: str) -> Target | None:
     """What ``url`` says; None where it is no address of a server, or holds a user name or password."""
     try:
         read = httpx.URL(url[: MAX_CHARACTERS + 1])

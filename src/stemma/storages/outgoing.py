@@ -9,11 +9,11 @@ import logging
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 from urllib.parse import urljoin
 
 import httpcore
@@ -30,32 +30,27 @@ from stemma.errors import (
 )
 from stemma.settings import Settings
 from stemma.storages.addresses import Policy, Target, listed
+from stemma.storages.connections import (
+    CheckedBackend,
+    Deadline,
+    LeadsNowhere,
+    Mistrusted,
+    OutOfTime,
+    Patience,
+    Resolve,
+    TimedBackend,
+    resolve,
+)
+from stemma.storages.pace import TooSlow
 
 logger = logging.getLogger(__name__)
 
 MAX_REDIRECTS: Final = 5
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _GOOD: Final = frozenset({200, 203})
 _GONE: Final = frozenset({404, 410})
 _LATER: Final = frozenset({408, 421, 425, 429})
 _SERVERS_FAULT: Final = 500
-_UNKNOWN_NAME: Final = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
-
-Resolve = Callable[[str, int], list[str]]
-"""The addresses that a name leads to.
-
-Raises:
-    OSError: it cannot be looked up; ``socket.gaierror`` with ``EAI_NONAME`` when there is no such name.
-"""
-
-
-def resolve(host: str, port: int) -> list[str]:
-    """The addresses of ``host``, as this machine looks them up."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # a part of the name is longer than a name may be
-        return []
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Answer:
@@ -69,6 +64,11 @@ class Answer:
         self._response = response
         self._chunks: Iterator[bytes] | None = None
 
+    @property
+    def status(self) -> int:
+        """What kind of answer it is."""
+        return self._response.status
+
     def header(self, name: str) -> str | None:
         """A header's first value."""
         wanted = name.lower().encode()
@@ -78,12 +78,12 @@ class Answer:
         return None
 
     def read(self, _size: int, /) -> bytes:
-        """The next part, of whatever size it comes in (64 KiB at most); empty at the end.
+        """The next part, of whatever size it comes in (1 MiB at most); empty at the end.
 
         Raises:
             SourceUnavailable: it breaks off, or takes too long.
         """
-        with _telling(self._what):
+        with telling(self._what):
             if self._chunks is None:
                 self._chunks = iter(self._response.iter_stream())
             return next((chunk for chunk in self._chunks if chunk), b"")
@@ -99,9 +99,19 @@ class Outgoing:
         self._resolve = resolve
         self._dial = dial or httpcore.SyncBackend()
         self._slots = threading.BoundedSemaphore(settings.fetches_at_once)
-        self._policy = Policy(
+        self.policy = Policy(
             settings.allow_plain_http, listed(settings.outgoing_hosts), listed(settings.allow_private_hosts)
         )
+
+    @property
+    def silence_seconds(self) -> float:
+        """How long a server may say nothing."""
+        return self._settings.fetch_silence_seconds
+
+    @property
+    def errand_seconds(self) -> float:
+        """How long an errand may take, or the beginning of one answer."""
+        return self._settings.fetch_timeout_seconds
 
     @contextmanager
     def errand(self) -> Iterator["Errand"]:
@@ -113,25 +123,52 @@ class Outgoing:
         if not self._slots.acquire(blocking=False):
             raise TooManyFetches
         try:
-            deadline = _Deadline(self._settings.fetch_timeout_seconds)
-            yield Errand(self._policy, lambda: self._pool(deadline), self._settings.fetch_silence_seconds)
+            deadline = Deadline(self._settings.fetch_timeout_seconds)
+            yield Errand(self.policy, lambda: self.pool(deadline), self._settings.fetch_silence_seconds)
         finally:
             self._slots.release()
 
-    def _pool(self, deadline: "_Deadline") -> httpcore.ConnectionPool:
-        """A pool for one request: what was checked for one address is not used for another."""
+    @property
+    def proxy_url(self) -> str | None:
+        """The proxy that all goes through, where there is one."""
+        proxy = self._settings.outgoing_proxy
+        return None if proxy is None else proxy.get_secret_value()
+
+    @property
+    def ca_file(self) -> Path | None:
+        """Whose certificates are believed beside those of the system."""
+        return self._settings.outgoing_ca_file
+
+    def connected(self, host: str, port: int) -> socket.socket:
+        """A bare connection to a server that may be asked, for who speaks with it in other words.
+
+        Raises:
+            LeadsNowhere: the name leads to nothing, or to what must not be asked.
+            httpcore.NetworkError, httpcore.TimeoutException, OutOfTime: it does not answer.
+        """
+        backend = CheckedBackend(self.policy, self._resolve, self._dial, Deadline(self.silence_seconds))
+        stream = backend.connect_tcp(host, port, self.silence_seconds)
+        connection: socket.socket = stream.get_extra_info("socket")
+        connection.settimeout(None)
+        return connection
+
+    def pool(self, patience: Patience, *, connections: int = 0) -> httpcore.ConnectionPool:
+        """For one request; or for many, of ``connections`` at most that are kept.
+
+        What was checked for one address is not used for another.
+        """
         backend: httpcore.NetworkBackend
         proxy = None
         if self._settings.outgoing_proxy is None:
-            backend = _CheckedBackend(self._policy, self._resolve, self._dial, deadline)
+            backend = CheckedBackend(self.policy, self._resolve, self._dial, patience)
         else:
             named = httpx.Proxy(self._settings.outgoing_proxy.get_secret_value())
-            backend, proxy = _TimedBackend(self._dial, deadline), httpcore.Proxy(str(named.url), auth=named.raw_auth)
+            backend, proxy = TimedBackend(self._dial, patience), httpcore.Proxy(str(named.url), auth=named.raw_auth)
         return httpcore.ConnectionPool(
             ssl_context=self._certificates,
             proxy=proxy,
-            max_connections=1,
-            max_keepalive_connections=0,
+            max_connections=max(1, connections),
+            max_keepalive_connections=connections,
             network_backend=backend,
         )
 
@@ -169,7 +206,7 @@ class Errand:
         for _ in range(MAX_REDIRECTS + 1):
             with self._requested(target, what) as response:
                 answer = Answer(response, asked, target, what)
-                if response.status not in _REDIRECTS:
+                if response.status not in REDIRECTS:
                     _check(response.status, answer, what, limit_bytes)
                     yield answer
                     return
@@ -202,7 +239,7 @@ class Errand:
         timeouts = {"connect": silence, "read": silence, "write": silence, "pool": silence}
         request = httpcore.Request("GET", address, headers=list(headers.items()), extensions={"timeout": timeouts})
         with self._pool() as pool:
-            with _telling(what):
+            with telling(what):
                 response = pool.handle_request(request)
             try:
                 yield response
@@ -226,143 +263,16 @@ def _check(status: int, answer: Answer, what: str, limit_bytes: int) -> None:
 
 
 @contextmanager
-def _telling(what: str) -> Iterator[None]:
+def telling(what: str) -> Iterator[None]:
     """Say what went wrong on the way in our own words."""
     try:
         yield
-    except _LeadsNowhere as error:
+    except LeadsNowhere as error:
         logger.info("not fetched, %s: %s", what, error)
         raise SourceNotFound(what) from error
-    except _Mistrusted as error:
+    except Mistrusted as error:
         raise SourceUnusable(what, f"the certificate of its server does not hold ({error})") from error
-    except (_OutOfTime, httpcore.TimeoutException) as error:
+    except (OutOfTime, TooSlow, httpcore.TimeoutException) as error:
         raise SourceUnavailable(what, "it takes too long") from error
     except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, OSError) as error:
         raise SourceUnavailable(what, str(error) or type(error).__name__) from error
-
-
-class _LeadsNowhere(Exception):
-    """A name that leads to nothing, or to what must not be asked: the same for who asks, told apart in the log."""
-
-
-class _Mistrusted(Exception):
-    """A certificate that does not hold."""
-
-
-class _OutOfTime(Exception):
-    """The time for the errand is over."""
-
-
-class _Deadline:
-    """When the errand must be over."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def left(self, at_most: float | None = None) -> float:
-        """The seconds that are left, and no more than ``at_most``."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise _OutOfTime
-        return left if at_most is None else min(left, at_most)
-
-
-class _TimedStream(httpcore.NetworkStream):
-    """A connection on which nothing waits beyond the deadline, however little comes at a time."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._deadline.left(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._deadline.left(timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        try:
-            stream = self._stream.start_tls(ssl_context, server_hostname, self._deadline.left(timeout))
-        except httpcore.ConnectError as error:
-            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                raise _Mistrusted(error.__cause__.verify_message) from error
-            raise
-        return _TimedStream(stream, self._deadline)
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-class _TimedBackend(httpcore.NetworkBackend):
-    """Connects to where it is told: to a proxy."""
-
-    def __init__(self, dial: httpcore.NetworkBackend, deadline: _Deadline) -> None:
-        self._dial = dial
-        self._deadline = deadline
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        options = list(socket_options or ())
-        stream = self._dial.connect_tcp(host, port, self._deadline.left(timeout), local_address, options)
-        return _TimedStream(stream, self._deadline)
-
-
-class _CheckedBackend(_TimedBackend):
-    """Looks names up, checks where they lead, and connects to what was checked."""
-
-    def __init__(self, policy: Policy, resolve: Resolve, dial: httpcore.NetworkBackend, deadline: _Deadline) -> None:
-        super().__init__(dial, deadline)
-        self._policy = policy
-        self._resolve = resolve
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        addresses = self._addresses(host, port, timeout)
-        if not self._policy.may_connect(host, port, addresses):
-            raise _LeadsNowhere(f"{host!r} leads to {', '.join(addresses) or 'nothing'}")
-        failure: Exception | None = None
-        for address in addresses:
-            try:
-                return super().connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure or _LeadsNowhere(host)
-
-    def _addresses(self, host: str, port: int, timeout: float | None) -> list[str]:
-        """What ``host`` leads to. In a thread of its own, since looking up a name knows no limit of time."""
-        outcome: list[list[str] | OSError] = []
-
-        def look_up() -> None:
-            try:
-                outcome.append(self._resolve(host, port))
-            except OSError as error:
-                outcome.append(error)
-
-        thread = threading.Thread(target=look_up, name="look-up", daemon=True)
-        thread.start()
-        thread.join(self._deadline.left(timeout))
-        if not outcome:
-            raise httpcore.ConnectTimeout("its name is not found in time")
-        found = outcome[0]
-        if isinstance(found, OSError):
-            if found.errno in _UNKNOWN_NAME:
-                return []
-            raise httpcore.ConnectError(f"its name cannot be looked up: {found}") from found
-        return found

@@ -193,7 +193,7 @@ def _remote(answer: "Answer", url: str, catalogue: str | None, head: bytes) -> R
         etag=_told(answer, "etag"),
         last_modified=_told(answer, "last-modified"),
     )
-    return RemoteFile(source, _basename(answer, url), head, answer)
+    return RemoteFile(source, basename_of(answer.header("content-disposition") or "", url), head, answer)
 
 
 def _told(answer: "Answer", name: str) -> str | None:
@@ -201,10 +201,10 @@ def _told(answer: "Answer", name: str) -> str | None:
     return value if value.isprintable() and value else None
 
 
-def _basename(answer: "Answer", url: str) -> str:
+def basename_of(disposition: str, url: str) -> str:
     """What the server calls the file, else the last part of its address."""
     message = Message()
-    message["Content-Disposition"] = (answer.header("content-disposition") or "")[:_MAX_HEADER_CHARACTERS]
+    message["Content-Disposition"] = disposition[:_MAX_HEADER_CHARACTERS]
     candidates = (message.get_filename() or "", unquote(urlsplit(url).path.rstrip("/")))
     return next(filter(None, map(_usable, candidates)), "file")
 

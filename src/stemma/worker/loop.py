@@ -10,6 +10,7 @@ pass, and whoever claims its runs goes on from what is in the database and in th
 
 import logging
 import os
+import queue as queue_of_runs
 import signal
 import socket
 import threading
@@ -27,6 +28,7 @@ from stemma.database.queries.queue import Claimant
 from stemma.errors import LeaseLost, StemmaError, Unavailable
 from stemma.lifecycle.execute import Progress, attend, fail
 from stemma.lifecycle.installation import Installation, open_installation
+from stemma.lifecycle.replicate.replicator import Replicator
 from stemma.records import Claim
 from stemma.settings import Settings
 from stemma.store.content import is_full
@@ -75,6 +77,9 @@ class Worker:
     _claimants: tuple[Claimant, Claimant] = field(init=False)
     """For runs here, and for runs elsewhere."""
     _bell: Bell | None = None
+    _replicator: Replicator | None = None
+    _arrived: queue_of_runs.SimpleQueue[set[int]] = field(default_factory=queue_of_runs.SimpleQueue)
+    """Runs for which something has arrived from elsewhere."""
 
     def __post_init__(self) -> None:
         """Take a name that no other worker has."""
@@ -106,11 +111,16 @@ class Worker:
         next_claim = next_renewal = 0.0
         pools = ThreadPoolExecutor(slots, "attend"), ThreadPoolExecutor(LOOKS_ELSEWHERE, "elsewhere")
         rung = True
+        self._replicator = Replicator(self.installation, self.name, self._note_arrival)
+        self._replicator.start()
         try:
             with pools[0], pools[1]:
                 while not self._draining.is_set():
+                    if rung:
+                        self._replicator.nudge()
                     now = time.monotonic()
                     self._forget()
+                    self._hasten()
                     if now >= next_renewal:
                         next_renewal = now + (self._renew() or TROUBLE_SECONDS)
                     room = self._room()
@@ -123,10 +133,24 @@ class Worker:
                     )
                 self._finish(pools, next_renewal)
             self._forget()
+            self._replicator.close()
             self._release()
         finally:
+            self._replicator.close()
             bell, self._bell = self._bell, None
             bell.close()
+
+    def _note_arrival(self, runs: set[int]) -> None:
+        """Something has arrived for these, said by the replicator's thread."""
+        self._arrived.put(runs)
+        self._ring_bell()
+
+    def _hasten(self) -> None:
+        """Look at once at the runs for which something has arrived."""
+        while not self._arrived.empty():
+            for run_id in self._arrived.get():
+                if run_id in self.held:
+                    self.held[run_id].due = 0.0
 
     def _finish(self, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor], next_renewal: float) -> None:
         """Let the looks in progress come to their end. Leases hold meanwhile: a look may be carrying a large file, and
@@ -216,6 +240,9 @@ class Worker:
             self._schedule(attended, progress)
 
     def _ring(self, _: Future[None]) -> None:
+        self._ring_bell()
+
+    def _ring_bell(self) -> None:
         if self._bell is not None:
             self._bell.ring()
 

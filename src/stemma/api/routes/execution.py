@@ -10,7 +10,7 @@ from fastapi.responses import Response
 from pydantic import BeforeValidator, ValidationError
 
 from stemma.api import uploads
-from stemma.api.answers import answer, listed
+from stemma.api.answers import answer, file_answers, file_response, listed
 from stemma.api.dependencies import (
     Caller,
     Cursor,
@@ -24,11 +24,17 @@ from stemma.api.dependencies import (
     id_of,
 )
 from stemma.api.error_responses import ERROR_HEADER, error_answer, guarded
+from stemma.api.routes.provenance import PictureFormat
+from stemma.api.routes.registry import PICTURE_TYPES
 from stemma.api.schemas.envelope import Envelope, Page
+from stemma.api.schemas.replication import ReplicationShown
 from stemma.api.schemas.runs import DeletedShown, ExecutionRequest, RunDetails, RunShown, SubmittedShown, numbered
 from stemma.database.queries import recorded, runs, workflows
+from stemma.database.queries.awaited import Arrivals
 from stemma.errors import AmbiguousSelection, EngineUnreachable, Finding, InvalidRequest, RunNotFound, TooLarge
 from stemma.lifecycle import stop as stopping
+from stemma.lifecycle.awaiting import Awaiting, awaiting
+from stemma.lifecycle.capture import run_record
 from stemma.lifecycle.outputs import occurrences_in
 from stemma.lifecycle.submit import Submission, submit
 from stemma.lifecycle.validate import Upload, parse_inputs
@@ -144,9 +150,36 @@ def show(caller: Reader, execution_id: ExecutionId) -> Response:
         steps = recorded.steps(session, execution_id)
         named = [*occurrences_in(found.inputs), *occurrences_in(found.outputs or {})]
         numbers = recorded.numbers_of(session, execution_id, [file.occurrence for file in named])
-    run = found.summary
-    details = RunDetails.of_run(run, steps, numbered(found.inputs, numbers), numbered(found.outputs, numbers))
+        run = found.summary
+        waits = awaiting(session, run, caller.installation.settings.lease_seconds)
+    details = RunDetails.of_run(run, steps, numbered(found.inputs, numbers), numbered(found.outputs, numbers), waits)
     return answer(details, f"execution {execution_id} is {run.state.value}")
+
+
+@router.get("/{execution_id:number}/replication", response_model=Envelope[ReplicationShown], responses=guarded(404))
+def replication(caller: Reader, execution_id: ExecutionId) -> Response:
+    """What an execution needs from elsewhere, and which files and steps wait for each other: to be asked often."""
+    with caller.installation.database.reading() as session:
+        run = runs.get(session, execution_id, caller.principal.groups)
+        waits = awaiting(session, run, caller.installation.settings.lease_seconds)
+    found = waits or Awaiting(Arrivals())
+    message = f"{found.waiting_steps} steps wait for {found.arrivals.waiting} files"
+    return answer(ReplicationShown.of(found), message)
+
+
+@router.get(
+    "/{execution_id:number}/timeline",
+    response_class=Response,
+    responses=guarded(404) | file_answers(*PICTURE_TYPES.values()),
+)
+def timeline(caller: Reader, execution_id: ExecutionId, picture_format: PictureFormat = "svg") -> Response:
+    """Transfers and steps of an execution on one time axis: what overlapped, what waited for what."""
+    from stemma.lifecycle import draw  # noqa: PLC0415 - loads what draws, when somebody wants a picture
+
+    run = run_record(caller.installation, caller.principal, execution_id)
+    picture = draw.timeline(caller.installation, run, picture_format)
+    name = f"{run.name}-{run.number}-timeline.{picture_format}".replace(":", "-")
+    return file_response(picture, PICTURE_TYPES[picture_format], name, inline=True)
 
 
 @router.post(

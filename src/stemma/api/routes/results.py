@@ -13,6 +13,7 @@ from stemma.api.zips import Layout, archive
 from stemma.database.queries import contents, facts, runs
 from stemma.errors import Conflict, FileNotFound, RunNotEnded
 from stemma.lifecycle.outputs import occurrences_in
+from stemma.lifecycle.storekeeping.dropped import check_file, check_inputs
 
 router = APIRouter(prefix="/workflow_execution", tags=["execution"])
 
@@ -20,15 +21,18 @@ _ZIP: Final = "application/zip"
 _Side = Literal["inputs", "outputs"]
 
 
-@router.get("/inputs", response_class=Response, responses=guarded(404) | file_answers(_ZIP))
+@router.get("/inputs", response_class=Response, responses=guarded(404, 409) | file_answers(_ZIP))
 def inputs_by_name(caller: Reader, reana_name: ReanaName, reana_run_number: ReanaNumber) -> Response:
-    """The inputs of an execution as a zip, by its name and number."""
+    """The inputs of an execution as a zip, by its name and number; 409 as by its id."""
     return _zip(caller, _named(caller, reana_name, reana_run_number), "inputs")
 
 
-@router.get("/inputs/{execution_id:number}", response_class=Response, responses=guarded(404) | file_answers(_ZIP))
+@router.get("/inputs/{execution_id:number}", response_class=Response, responses=guarded(404, 409) | file_answers(_ZIP))
 def inputs(caller: Reader, execution_id: ExecutionId) -> Response:
-    """The inputs of an execution as a zip; `inputs.json` in it is the input object."""
+    """The inputs of an execution as a zip; `inputs.json` in it is the input object.
+
+    409 where one from elsewhere has not come yet, or was dropped to make room; the message says where it lies.
+    """
     return _zip(caller, execution_id, "inputs")
 
 
@@ -47,15 +51,20 @@ def outputs(caller: Reader, execution_id: ExecutionId) -> Response:
 @router.get(
     "/files/{file_id:number}",
     response_class=Response,
-    responses=guarded(404) | file_answers(OCTETS) | STORED_FILE,
+    responses=guarded(404, 409) | file_answers(OCTETS) | STORED_FILE,
 )
 def file(request: Request, caller: Reader, file_id: FileId) -> Response:
-    """One file of an execution, by the `id` that its inputs and outputs show."""
-    with caller.installation.database.reading() as session:
-        found = contents.file(session, file_id, caller.principal.groups)
+    """One file of an execution, by the `id` that its inputs and outputs show.
+
+    409 for an input from elsewhere that has not come yet, or was dropped to make room; the message says where it lies.
+    """
+    installation, groups = caller.installation, caller.principal.groups
+    with installation.database.reading() as session:
+        check_file(session, installation.store, file_id, groups)
+        found = contents.file(session, file_id, groups)
     if found.content is None:
         raise FileNotFound(file_id)
-    return stored_file(request, caller.installation.store, found.content.sha256, found.basename)
+    return stored_file(request, installation.store, found.content.sha256, found.basename)
 
 
 def _named(caller: Caller, name: str, number: int) -> int:
@@ -73,6 +82,8 @@ def _zip(caller: Caller, run_id: int, side: _Side) -> Response:
             if not run.state.is_terminal:
                 raise RunNotEnded(run_id, run.state.value)
             raise Conflict(f"execution {run_id} is {run.state.value} and has no outputs")
+        if side == "inputs":
+            check_inputs(session, installation.store, run_id, caller.principal.groups)
         contents = facts.contents_of(session, run_id, [file.occurrence for file in occurrences_in(values)])
     layout = Layout(installation.store, {uuid: content.sha256 for uuid, content in contents.items()})
     document_name = f"{side}.json"

@@ -93,7 +93,7 @@ async def whoami(caller: Reader) -> Response:
     response_class=Response,
     responses=guarded() | {200: {"description": "the figures", "content": {"text/plain": {}}}},
 )
-async def metrics(request: Request, _: Reader) -> Response:
-    """Figures for Prometheus: requests by route and status, and how long they took."""
+def metrics(request: Request, _: Reader) -> Response:
+    """Figures for Prometheus: requests by route and status and how long they took, replication, the store."""
     figures: Metrics = request.app.state.metrics
     return Response(figures.exposed(), media_type=CONTENT_TYPE)

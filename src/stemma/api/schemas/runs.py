@@ -9,6 +9,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from stemma.api.schemas.envelope import Answer, Shown
+from stemma.api.schemas.replication import ReplicationShown
+from stemma.lifecycle.awaiting import Awaiting
 from stemma.lifecycle.outputs import OCCURRENCE, occurrence_of
 from stemma.records import Json, RunEvent, RunSummary, StepKind, StepRecord
 from stemma.states import RunState, StepState
@@ -181,6 +183,9 @@ class RunDetails(RunShown):
         description="The output object in the same form; null until finished.",
         examples=[{"summary": {"class": "File", "basename": "summary.csv", "size": 512, "id": 31}}],
     )
+    replication: ReplicationShown | None = Field(
+        description="What it needs from elsewhere and waits for; null where it needs nothing."
+    )
 
     @staticmethod
     def of_run(
@@ -188,11 +193,12 @@ class RunDetails(RunShown):
         steps: tuple[StepRecord, ...],
         inputs: dict[str, Json],
         outputs: dict[str, Json] | None,
+        awaiting: Awaiting | None = None,
     ) -> Shown:
         """What is shown of ``run`` with its steps; the objects are in the form of :func:`numbered`."""
         shown = _shown(run)
         shown |= {"steps": [StepRunShown.of(step) for step in steps], "inputs": inputs, "outputs": outputs}
-        return shown
+        return shown | {"replication": None if awaiting is None else ReplicationShown.of(awaiting)}
 
 
 def numbered(value: Json, numbers: Mapping[UUID, int]) -> Json:

@@ -63,6 +63,23 @@ def find(session: Session, subject: str, groups: Sequence[str], engine: str | No
     return [_sealed(row, person) for row, person in session.execute(query)]
 
 
+def every(session: Session) -> list[Sealed]:
+    """Those of everybody."""
+    query = select(CredentialRow, PersonRow).join(PersonRow, col(PersonRow.subject) == col(CredentialRow.set_by))
+    return [_sealed(row, person) for row, person in session.execute(query)]
+
+
+def reseal(session: Session, credential: Sealed, sealed: str) -> bool:
+    """Put the same credential under another seal; False where it is another by now. Nothing else changes."""
+    is_it = and_(
+        col(CredentialRow.engine) == credential.engine,
+        _is_of(credential.scope, (credential.owner,)),
+        col(CredentialRow.sealed) == credential.sealed,
+    )
+    found = session.execute(update(CredentialRow).where(is_it).values(sealed=sealed))
+    return bool(found.rowcount)  # type: ignore[attr-defined] # a result of UPDATE has it
+
+
 def _sealed(row: CredentialRow, person: PersonRow) -> Sealed:
     by = Person(person.subject, person.username)
     return Sealed(row.engine, CredentialScope(row.scope), row.owner, row.sealed, by, row.set_at)

@@ -8,11 +8,12 @@ from uuid import UUID
 from sqlalchemy import bindparam, select, update
 from sqlmodel import Session, col
 
+from stemma.cwl.arrivals import unknown_files, with_contents
 from stemma.database.prepared import Prepared
 from stemma.database.queries.insert import insert_rows
-from stemma.database.tables import EventRow, OccurrenceRow, RunOutputRow, StepRow, UsageRow, table_of
-from stemma.facts import Fact, FileSeen, FileUsed, StepEnded, StepStarted
-from stemma.records import Content, Occurrence, RunOutput, Usage
+from stemma.database.tables import EventRow, OccurrenceRow, RunOutputRow, StepRow, StepWaitRow, UsageRow, table_of
+from stemma.facts import Fact, FileSeen, FileUsed, StepEnded, StepStarted, StepWaits
+from stemma.records import Content, Json, Occurrence, RunOutput, Usage
 from stemma.states import StepState
 
 _STEP = table_of(StepRow)
@@ -43,6 +44,8 @@ def write(session: Session, run_id: int, attempt: int, facts: Sequence[Fact]) ->
     add_occurrences(session, run_id, attempt, occurrences)
     insert_rows(session, UsageRow, [_usage(run_id, fact.usage) for fact in facts if isinstance(fact, FileUsed)])
     insert_rows(session, EventRow, [_event(run_id, fact, keys) for fact in facts if _is_change(fact)])
+    waits = [fact for fact in facts if isinstance(fact, StepWaits)]
+    insert_rows(session, StepWaitRow, [_wait(run_id, attempt, fact) for fact in waits])
 
 
 def add_occurrences(session: Session, run_id: int, attempt: int, occurrences: Iterable[Occurrence]) -> None:
@@ -105,6 +108,23 @@ def contents_of(session: Session, run_id: int, occurrences: Sequence[UUID]) -> d
         )
         found |= {uuid: Content(sha256, size) for uuid, sha256, size in session.execute(query) if sha256}
     return found
+
+
+def inputs_by_now(session: Session, run_id: int, inputs: dict[str, Json]) -> dict[str, Json]:
+    """The input object with what its files from elsewhere have turned out to be by now."""
+    unknown = unknown_files(inputs)
+    return with_contents(inputs, contents_of(session, run_id, unknown)) if unknown else inputs
+
+
+def _wait(run_id: int, attempt: int, fact: StepWaits) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "attempt": attempt,
+        "step_key": fact.key,
+        "path": fact.path,
+        "occurrences": [str(uuid) for uuid in fact.occurrences],
+        "at": fact.at,
+    }
 
 
 def _step(run_id: int, attempt: int, fact: StepStarted, ended: StepEnded | None) -> dict[str, Any]:

@@ -4,19 +4,22 @@ from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, exists, or_, select
+from sqlalchemy import bindparam, case, exists, or_, select
 from sqlmodel import Session, col
 
 from stemma.database.prepared import Prepared
-from stemma.database.queries import workflows
+from stemma.database.queries import facts, workflows
 from stemma.database.tables import (
     AttemptRow,
     CaptureRow,
     OccurrenceRow,
     PersonRow,
+    ReplicaRow,
+    ReplicationRow,
     RunOutputRow,
     RunRow,
     StepRow,
+    StepWaitRow,
     UsageRow,
     table_of,
 )
@@ -27,10 +30,12 @@ from stemma.records import (
     FileKind,
     Occurrence,
     Person,
+    ReplicationRecord,
     RunOutput,
     RunRecord,
     StepKind,
     StepRecord,
+    StepWaitRecord,
     Usage,
 )
 from stemma.states import RunState, StepState
@@ -92,13 +97,15 @@ def _record(session: Session, row: RunRow) -> RunRecord:
         started_at=row.started_at,
         ended_at=row.ended_at,
         reason=row.reason,
-        inputs=row.inputs,
+        inputs=facts.inputs_by_now(session, run_id, row.inputs),
         outputs=row.outputs,
         attempts=attempts(session, run_id),
         steps=steps(session, run_id),
         occurrences=occurrences(session, run_id),
         usages=_usages(session, run_id),
         run_outputs=run_outputs(session, run_id),
+        replications=replications(session, run_id),
+        waits=waits(session, run_id),
         captured_at=captured_at,
         deleted_at=row.deleted_at,
     )
@@ -159,6 +166,45 @@ def run_outputs(session: Session, run_id: int) -> tuple[RunOutput, ...]:
     table = table_of(RunOutputRow)
     query = select(table).where(table.c.run_id == run_id).order_by(table.c.id)
     return tuple(RunOutput(row.occurrence, row.port, row.position) for row in session.execute(query))
+
+
+def replications(session: Session, run_id: int) -> tuple[ReplicationRecord, ...]:
+    """What was brought for a run from elsewhere, in the order of being asked for."""
+    table, copies = table_of(ReplicationRow), table_of(ReplicaRow)
+    moving = case((copies.c.state == "moving", copies.c.started_at), else_=None)
+    query = (
+        select(table, moving.label("moving_since"))
+        .join(copies, copies.c.id == table.c.replica_id)
+        .where(table.c.run_id == run_id)
+        .order_by(table.c.id)
+    )
+    return tuple(
+        ReplicationRecord(
+            uuid=row.uuid,
+            occurrence=row.occurrence,
+            source=row.source,
+            requested_at=row.requested_at,
+            started_at=row.started_at or row.moving_since,
+            arrived_at=row.arrived_at,
+            was_here=bool(row.was_here),
+            times=row.times,
+            moved_bytes=row.moved_bytes,
+            sha256=row.sha256,
+            verified=row.verified,
+            error=row.error,
+        )
+        for row in session.execute(query)
+    )
+
+
+def waits(session: Session, run_id: int) -> tuple[StepWaitRecord, ...]:
+    """Which step executions of a run waited for which files."""
+    table = table_of(StepWaitRow)
+    query = select(table).where(table.c.run_id == run_id).order_by(table.c.id)
+    return tuple(
+        StepWaitRecord(row.attempt, row.step_key, row.path, tuple(map(UUID, row.occurrences)), row.at)
+        for row in session.execute(query)
+    )
 
 
 def _usages(session: Session, run_id: int) -> tuple[Usage, ...]:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col
 
 from stemma.database.prepared import Prepared
-from stemma.database.queries import events
+from stemma.database.queries import events, facts
 from stemma.database.tables import CaptureRow, PersonRow, RevisionRow, RunRow, WorkflowRow, table_of
 from stemma.errors import DatabaseUnavailable, RunNotFound
 from stemma.records import Json, Person, RunSummary
@@ -179,7 +179,7 @@ def get_whole(session: Session, run_id: int, groups: Collection[str]) -> WholeRu
         RunNotFound: there is none of this id in ``groups``, or it was deleted.
     """
     row = _one(session, _ONE_WHOLE, run_id, groups)
-    return WholeRun(_summary(row), row.inputs, row.outputs)
+    return WholeRun(_summary(row), facts.inputs_by_now(session, run_id, row.inputs), row.outputs)
 
 
 def _one(session: Session, query: Prepared, run_id: int, groups: Collection[str]) -> Any:

@@ -95,8 +95,8 @@ class ReplicationRow(SQLModel, table=True):
     __tablename__ = "replication"
     __table_args__ = (
         UniqueConstraint("occurrence", name="uq_replication_occurrence"),
-        Index("ix_replication_run", "run_id"),
-        Index("ix_replication_replica", "replica_id"),
+        Index("ix_replication_run", "run_id", "state"),
+        Index("ix_replication_replica", "replica_id", "state"),
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=sequence())
@@ -111,7 +111,10 @@ class ReplicationRow(SQLModel, table=True):
     arrived_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     was_here: bool | None = None
     """Whether it came from the store instead of being moved for this run."""
-    moved_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    times: int = 0
+    """How often it was moved while the run went on: again where space was short and it was dropped in between."""
+    moved_bytes: int = Field(default=0, sa_type=BigInteger)
+    """All of those times."""
     sha256: str | None = Field(default=None, sa_type=identifier(64))
     verified: str | None = Field(default=None, sa_type=identifier(20))
     source: Json = Field(sa_type=JsonText)

@@ -72,7 +72,8 @@ def upgrade() -> None:
         sa.Column("started_at", UtcDateTime(), nullable=True),
         sa.Column("arrived_at", UtcDateTime(), nullable=True),
         sa.Column("was_here", sa.Boolean(), nullable=True),
-        sa.Column("moved_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("times", sa.Integer(), nullable=False),
+        sa.Column("moved_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sha256", identifier(64), nullable=True),
         sa.Column("verified", identifier(20), nullable=True),
         sa.Column("source", JsonText(), nullable=False),
@@ -81,8 +82,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["replica_id"], ["replica.id"]),
         sa.UniqueConstraint("occurrence", name="uq_replication_occurrence"),
     )
-    op.create_index("ix_replication_run", "replication", ["run_id"])
-    op.create_index("ix_replication_replica", "replication", ["replica_id"])
+    op.create_index("ix_replication_run", "replication", ["run_id", "state"])
+    op.create_index("ix_replication_replica", "replication", ["replica_id", "state"])
     op.create_table(
         "step_wait",
         sa.Column("id", sequence(), primary_key=True),

@@ -1,0 +1,1 @@
+"""Files from elsewhere into the store: which bytes next, over how many streams, checked, resumed, published."""

@@ -1,0 +1,229 @@
+"""Which step needs which file: from the document, from what steps have said so far, and from how long they took before.
+
+It serves to decide what to fetch first. Where the document does not tell exactly (a scatter over several ports), what
+is said here is an estimate; a step that has come so far says itself what it waits for.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from stemma.planning.durations import expected_seconds, remaining_seconds
+from stemma.planning.situation import StepNeed
+from stemma.records import StepDefinition, StepKind, WorkflowStructure
+
+_INDEX: Final = re.compile(r"\[(\d+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """A file from elsewhere among the inputs of a run."""
+
+    occurrence: UUID
+    key: str
+    """Of its replica."""
+    port: str
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepSeen:
+    """A step execution that has begun."""
+
+    key: str
+    path: str
+    started_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepWaiting:
+    """A step execution that waits for files, or did."""
+
+    key: str
+    path: str
+    occurrences: tuple[UUID, ...]
+
+    @classmethod
+    def of(cls, key: str, path: str, occurrences: Iterable[str]) -> "StepWaiting":
+        """As it is kept: with the occurrences as texts."""
+        return cls(key, path, tuple(map(UUID, occurrences)))
+
+
+@dataclass(frozen=True, slots=True)
+class RunSituation:
+    """What is known of a run that goes on."""
+
+    run: str
+    structure: WorkflowStructure
+    files: Sequence[InputFile]
+    seen: Sequence[StepSeen] = ()
+    waiting: Sequence[StepWaiting] = ()
+    earlier: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """How long steps took before, by path, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a value comes from: inputs of the run, steps."""
+
+    ports: frozenset[tuple[str, int | None]] = frozenset()
+    """Each with the number of its element, where a scatter takes it apart."""
+    steps: frozenset[str] = frozenset()
+    """By their keys."""
+
+    def __or__(self, other: "_Origin") -> "_Origin":
+        return _Origin(self.ports | other.ports, self.steps | other.steps)
+
+    def element(self, index: int) -> "_Origin":
+        """One element of it."""
+        return _Origin(frozenset((port, index) for port, _ in self.ports), self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Execution:
+    """A step execution as the document lets expect it."""
+
+    key: str
+    path: str
+    files: tuple[InputFile, ...]
+    after: frozenset[str]
+
+
+def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
+    """The step executions of a run that have not ended, and the files that each needs."""
+    ended = {step.key for step in situation.seen if step.ended_at is not None}
+    running = {step.key: step for step in situation.seen if step.ended_at is None}
+    waits = {wait.key: wait for wait in situation.waiting if wait.key not in ended and wait.key not in running}
+    keys = {file.occurrence: file.key for file in situation.files}
+    expected = {one.key: one for one in _Expectation(situation).executions()}
+    needs = []
+    for execution in _with_unexpected(expected, waits, running):
+        if execution.key in ended:
+            continue
+        wait = waits.get(execution.key)
+        files = {file.key for file in execution.files}
+        if wait is not None:
+            files |= {keys[uuid] for uuid in wait.occurrences if uuid in keys}
+        step = running.get(execution.key)
+        needs.append(
+            StepNeed(
+                key=execution.key,
+                run=situation.run,
+                files=tuple(sorted(files)),
+                after=tuple(sorted(execution.after - ended)),
+                seconds=_seconds(situation, execution.path, step, now),
+                is_waiting=wait is not None,
+                is_running=step is not None,
+            )
+        )
+    return needs
+
+
+def _with_unexpected(
+    expected: Mapping[str, _Execution], waits: Mapping[str, StepWaiting], running: Mapping[str, StepSeen]
+) -> Iterator[_Execution]:
+    """What the document lets expect, and what is there all the same: elements of a scatter over results, say."""
+    yield from expected.values()
+    paths = {key: step.path for key, step in running.items()} | {key: wait.path for key, wait in waits.items()}
+    for key, path in paths.items():
+        if key not in expected:
+            yield _Execution(key, path, (), frozenset())
+
+
+def _seconds(situation: RunSituation, path: str, step: StepSeen | None, now: datetime) -> float:
+    lasted = [
+        (one.ended_at - one.started_at).total_seconds()
+        for one in reversed(situation.seen)
+        if one.path == path and one.ended_at is not None
+    ]
+    earlier = [*lasted, *situation.earlier.get(path, ())]
+    alike = [seconds for each in situation.earlier.values() for seconds in each[:3]]
+    if step is None:
+        return expected_seconds(earlier, alike)
+    return remaining_seconds(earlier, (now - step.started_at).total_seconds(), alike)
+
+
+class _Expectation:
+    """Walks the document."""
+
+    def __init__(self, situation: RunSituation) -> None:
+        self._files: dict[str, list[InputFile]] = {}
+        for file in situation.files:
+            self._files.setdefault(file.port, []).append(file)
+        self._structure = situation.structure
+        self._elements_of: dict[str, dict[int, list[InputFile]]] = {}
+        self._found: list[_Execution] = []
+
+    def executions(self) -> list[_Execution]:
+        """All that will be executed, as far as the document tells."""
+        ports = {port.id: _Origin(ports=frozenset({(port.id, None)})) for port in self._structure.inputs}
+        self._walk(self._structure.steps, ports, "")
+        return self._found
+
+    def _walk(self, steps: Iterable[StepDefinition], inputs: Mapping[str, _Origin], prefix: str) -> dict[str, _Origin]:
+        """Expect ``steps``; returns which executions each step consists of, by its name."""
+        pending = {step.path.rsplit("/", 1)[-1]: step for step in steps}
+        done: dict[str, _Origin] = {}
+        while pending:
+            ready = [name for name, step in pending.items() if not _names(step) & pending.keys() - {name}]
+            for name in ready or list(pending)[:1]:  # a cycle, which no document that was registered has
+                done[name] = self._expect(f"{prefix}{name}", pending.pop(name), {**inputs, **done})
+        return done
+
+    def _expect(self, key: str, step: StepDefinition, known: Mapping[str, _Origin]) -> _Origin:
+        origins = {entry.port: _joined(entry.sources, known) for entry in step.inputs}
+        if not step.inputs:  # a document that is a single tool: its ports are the run's
+            origins = {port: origin for port, origin in known.items() if origin.ports}
+        scattered = {port for port in step.scatter if port in origins}
+        count = max((self._elements(origins[port]) for port in scattered), default=0)
+        if not count:
+            return self._one(key, step, origins)
+        whole = _Origin()
+        for index in range(count):
+            own = {port: origin.element(index) if port in scattered else origin for port, origin in origins.items()}
+            whole |= self._one(f"{key}[{index}]", step, own)
+        return whole
+
+    def _one(self, key: str, step: StepDefinition, origins: Mapping[str, _Origin]) -> _Origin:
+        if step.kind is StepKind.WORKFLOW and step.steps:
+            inner = self._walk(step.steps, origins, f"{key}/")
+            return _joined(inner, inner)
+        ports = frozenset(port for origin in origins.values() for port in origin.ports)
+        files = tuple(file for port, element in ports for file in self._of(port, element))
+        after = frozenset(one for origin in origins.values() for one in origin.steps)
+        self._found.append(_Execution(key, step.path, files, after))
+        return _Origin(steps=frozenset({key}))
+
+    def _of(self, port: str, element: int | None) -> Iterator[InputFile]:
+        """The files at a port, or those of one element of it."""
+        if element is None:
+            return iter(self._files.get(port, ()))
+        return iter(self._by_element(port).get(element, ()))
+
+    def _by_element(self, port: str) -> Mapping[int, list[InputFile]]:
+        if port not in self._elements_of:
+            found: dict[int, list[InputFile]] = {}
+            for file in self._files.get(port, ()):
+                match = _INDEX.match(file.position)
+                if match is not None:
+                    found.setdefault(int(match[1]), []).append(file)
+            self._elements_of[port] = found
+        return self._elements_of[port]
+
+    def _elements(self, origin: _Origin) -> int:
+        return max((max(self._by_element(port), default=-1) + 1 for port, _ in origin.ports), default=0)
+
+
+def _names(step: StepDefinition) -> set[str]:
+    return {source.split("/", 1)[0] for entry in step.inputs for source in entry.sources if "/" in source}
+
+
+def _joined(sources: Iterable[str], known: Mapping[str, _Origin]) -> _Origin:
+    joined = _Origin()
+    for source in sources:
+        joined |= known.get(source.split("/", 1)[0], _Origin())
+    return joined

@@ -1,0 +1,171 @@
+"""What runs that go on in this store will need: read from the database, said in the planner's words."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlmodel import Session
+
+from stemma.cwl.steps import from_json
+from stemma.database.queries import replicas, workflows
+from stemma.database.queries.replicas import Need, NeedState, Replica
+from stemma.database.tables import OccurrenceRow, RevisionRow, RunRow, StepRow, StepWaitRow, table_of
+from stemma.engines.protocol import Engine
+from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.replicate.delivery import must_have, takes_late
+from stemma.lifecycle.replicate.needs import InputFile, RunSituation, StepSeen, StepWaiting, step_needs
+from stemma.planning.situation import StepNeed
+from stemma.records import WorkflowStructure
+
+_RUN, _REVISION, _STEP, _WAIT, _OCCURRENCE = (
+    table_of(row) for row in (RunRow, RevisionRow, StepRow, StepWaitRow, OccurrenceRow)
+)
+_EARLIER_RUNS: Final = 5
+_FORGET: Final = 200
+"""Documents that are kept read."""
+
+
+@dataclass(slots=True)
+class Outlook:
+    """The situation of a store, as it was read."""
+
+    wanted: list[Replica]
+    held: list[Replica]
+    steps: list[StepNeed]
+    runs: dict[int, Any]
+    """The rows of the runs that need something."""
+    needs: list[Need] = field(default_factory=list)
+
+
+class Reader:
+    """Reads the situation; keeps what does not change."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._structures: dict[int, WorkflowStructure] = {}
+        self._earlier: dict[int, dict[str, list[float]]] = {}
+
+    def read(self, now: datetime) -> Outlook:
+        """What is wanted, what is here, and which steps need which of it."""
+        home = self._installation.home_id
+        with self._installation.database.reading() as session:
+            wanted = replicas.open_replicas(session, home)
+            if not wanted:
+                return Outlook([], [], [], {})
+            held = replicas.held(session, home)
+            needs = replicas.needs(session, [one.id for one in (*wanted, *held)])
+            runs = _runs(session, {need.run_id for need in needs})
+            steps = [need for row in runs.values() for need in self._steps_of(session, row, needs, now)]
+        return Outlook(wanted, held, steps, runs, needs)
+
+    @staticmethod
+    def runs(session: Session, needs: Iterable[Need]) -> dict[int, Any]:
+        """The rows of the runs that have these needs."""
+        return _runs(session, {need.run_id for need in needs})
+
+    def _steps_of(self, session: Session, row: Any, needs: Iterable[Need], now: datetime) -> list[StepNeed]:
+        own = [need for need in needs if need.run_id == row.id]
+        engine = _engine(self._installation, row.engine)
+        if engine is None or not takes_late(engine):  # it begins with all of them
+            keys = {str(need.replica_id) for need in own}
+            is_waiting = any(need.state is NeedState.WAITING for need in own)
+            return [StepNeed("*", str(row.id), tuple(sorted(keys)), is_waiting=is_waiting, is_running=not is_waiting)]
+        places = _places(session, row.id)
+        files = [
+            InputFile(need.occurrence, str(need.replica_id), *places[need.occurrence])
+            for need in own
+            if need.occurrence in places
+        ]
+        situation = RunSituation(
+            run=str(row.id),
+            structure=self._structure(session, row.revision_id),
+            files=files,
+            seen=_seen(session, row.id, row.attempt),
+            waiting=_waiting(session, row.id, row.attempt),
+            earlier=self._durations(session, row.workflow_id),
+        )
+        steps = step_needs(situation, now)
+        first = must_have(engine, workflows.revision_by_id(session, row.revision_id), row.inputs) & places.keys()
+        if not first or row.reference is not None:
+            return steps
+        ahead = sorted({str(need.replica_id) for need in own if need.occurrence in first})
+        beginning = StepNeed("*", str(row.id), tuple(ahead), seconds=0.0, is_waiting=True)
+        return [beginning, *(replace(step, after=(*step.after, "*")) for step in steps)]
+
+    def _structure(self, session: Session, revision_id: int) -> WorkflowStructure:
+        if revision_id not in self._structures:
+            if len(self._structures) >= _FORGET:
+                self._structures.clear()
+            query = select(_REVISION.c.structure).where(_REVISION.c.id == revision_id)
+            self._structures[revision_id] = from_json(session.execute(query).scalar_one())
+        return self._structures[revision_id]
+
+    def _durations(self, session: Session, workflow_id: int) -> dict[str, list[float]]:
+        """How long the steps of a workflow took in its latest runs."""
+        if workflow_id not in self._earlier:
+            if len(self._earlier) >= _FORGET:
+                self._earlier.clear()
+            self._earlier[workflow_id] = _durations(session, workflow_id)
+        return self._earlier[workflow_id]
+
+
+def _engine(installation: Installation, name: str) -> Engine | None:
+    return installation.engines.working().get(name)
+
+
+def _runs(session: Session, run_ids: Collection[int]) -> dict[int, Any]:
+    columns = [
+        _RUN.c[name]
+        for name in ("id", "uuid", "engine", "reference", "revision_id", "workflow_id", "attempt", "inputs")
+    ]  # fmt: skip
+    found: dict[int, Any] = {}
+    for part in _parts(sorted(run_ids)):
+        found |= {row.id: row for row in session.execute(select(*columns).where(_RUN.c.id.in_(part)))}
+    return found
+
+
+def _places(session: Session, run_id: int) -> dict[Any, tuple[str, str]]:
+    query = select(_OCCURRENCE.c.uuid, _OCCURRENCE.c.port, _OCCURRENCE.c.position).where(
+        _OCCURRENCE.c.run_id == run_id, _OCCURRENCE.c.step.is_(None)
+    )
+    return {row.uuid: (row.port, row.position) for row in session.execute(query)}
+
+
+def _seen(session: Session, run_id: int, attempt: int) -> list[StepSeen]:
+    query = (
+        select(_STEP.c.step_key, _STEP.c.path, _STEP.c.started_at, _STEP.c.ended_at)
+        .where(_STEP.c.run_id == run_id, _STEP.c.attempt == attempt)
+        .order_by(_STEP.c.id)
+    )
+    return [StepSeen(*row) for row in session.execute(query)]
+
+
+def _waiting(session: Session, run_id: int, attempt: int) -> list[StepWaiting]:
+    query = select(_WAIT).where(_WAIT.c.run_id == run_id, _WAIT.c.attempt == attempt)
+    return [StepWaiting.of(row.step_key, row.path, row.occurrences) for row in session.execute(query)]
+
+
+def _durations(session: Session, workflow_id: int) -> dict[str, list[float]]:
+    latest = (
+        select(_RUN.c.id)
+        .where(_RUN.c.workflow_id == workflow_id, _RUN.c.ended_at.is_not(None))
+        .order_by(_RUN.c.id.desc())
+        .limit(_EARLIER_RUNS)
+    )
+    ids = list(session.execute(latest).scalars())
+    query = (
+        select(_STEP.c.path, _STEP.c.started_at, _STEP.c.ended_at)
+        .where(_STEP.c.run_id.in_(ids), _STEP.c.ended_at.is_not(None))
+        .order_by(_STEP.c.id.desc())
+        .limit(5000)
+    )
+    found: dict[str, list[float]] = {}
+    for path, started_at, ended_at in session.execute(query):
+        found.setdefault(path, []).append(max(ended_at - started_at, timedelta()).total_seconds())
+    return found
+
+
+def _parts(items: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

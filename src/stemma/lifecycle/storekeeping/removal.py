@@ -1,0 +1,127 @@
+"""Taking out of the store what may go: copies that no run needs, and contents that nothing refers to any more.
+
+Each removal is between two gives-out (:mod:`stemma.lifecycle.replicate.guard`), after a fresh look at what refers to
+it. Others may be at work meanwhile; killed at any point, nothing is lost but the time.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlmodel import Session
+
+from stemma import clock
+from stemma.database.queries import replicas, storekeeping
+from stemma.database.queries.storekeeping import Held
+from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.replicate.guard import dropping
+from stemma.lifecycle.storekeeping.inventory import batches
+from stemma.records import Content
+
+SAFE_AGE: Final = timedelta(days=1)
+"""How long an upload or a transfer may take until it is written down that a run has it."""
+_LOOKED_AT: Final = 500
+_DROPPED_AT_A_TIME: Final = 50
+"""Meanwhile no run is given a file, so it must not take long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was taken out, or would be."""
+
+    files: int = 0
+    freed_bytes: int = 0
+    left_bytes: int = 0
+    """Of what writers left behind that died: parts of transfers and uploads."""
+
+
+def evict(
+    installation: Installation, *, wanted_bytes: int | None = None, on_freed: Callable[[int], None] = lambda _: None
+) -> Removed:
+    """Drop copies that no run which goes on needs, the one first that was used longest ago, until so much is freed;
+    all of them without ``wanted_bytes``."""
+    with installation.database.reading() as session:
+        candidates = storekeeping.droppable(session, installation.home_id)
+    files = freed = 0
+    for part in batches(candidates, _DROPPED_AT_A_TIME):
+        chosen: list[Held] = []
+        for held in part:
+            if wanted_bytes is None or freed + sum(one.size_bytes for one in chosen) < wanted_bytes:
+                chosen.append(held)
+        if not chosen:
+            break
+        dropped, more = _drop(installation, [held.id for held in chosen])
+        files, freed = files + dropped, freed + more
+        on_freed(more)
+    return Removed(files, freed)
+
+
+def _drop(installation: Installation, replica_ids: Collection[int]) -> tuple[int, int]:
+    """Drop those of the copies that are still here and needed by no run; how many, and the bytes freed."""
+    database, home = installation.database, installation.home_id
+    with dropping(installation.settings.home):
+        with database.reading() as session:
+            fresh = storekeeping.droppable(session, home, among=replica_ids)
+            ids = {held.id for held in fresh}
+            kept = storekeeping.kinds(session, home, sorted({held.sha256 for held in fresh}), but=ids)
+        # The file first: a row without one heals itself, a file without a row would be lost space.
+        gone = {held.sha256 for held in fresh} - kept.keys()
+        freed = sum(installation.store.remove(digest) for digest in sorted(gone))
+        return database.write(lambda session: sum(replicas.evict(session, home, each) for each in sorted(ids))), freed
+
+
+def collect(
+    installation: Installation,
+    *,
+    age: timedelta = SAFE_AGE,
+    dry_run: bool = False,
+    on_look: Callable[[int], None] = lambda _: None,
+) -> Removed:
+    """Remove the contents that nothing refers to, and what dead writers left; only say how much, in a ``dry_run``.
+
+    What came, was written anew, or was let go of by the deletion of a run less than ``age`` ago stays: somebody may be
+    about to write down that it is used.
+    """
+    before = clock.now() - age
+    left = 0 if dry_run else installation.store.sweep(keep_seconds=age.total_seconds())
+    files = freed = 0
+    for part in batches(installation.store.contents(), _LOOKED_AT):
+        with installation.database.reading() as session:
+            unused = _unused(
+                session, installation, [one for one in part if _is_older(installation, one, before)], before
+            )
+        on_look(len(part))
+        for some in batches(unused, _DROPPED_AT_A_TIME):
+            sizes = [one.size_bytes for one in some] if dry_run else _remove(installation, some, before)
+            files, freed = files + len(sizes), freed + sum(sizes)
+    return Removed(files, freed, left)
+
+
+def _remove(installation: Installation, contents: Sequence[Content], before: datetime) -> list[int]:
+    """Remove those of ``contents`` that are still unused; the sizes of those that were."""
+    with dropping(installation.settings.home):
+        with installation.database.reading() as session:
+            unused = _unused(session, installation, contents, before)
+        return [
+            one.size_bytes
+            for one in unused
+            if installation.store.remove_unused(one.sha256, before.timestamp())
+            or not installation.store.has(one.sha256)
+        ]
+
+
+def _unused(
+    session: Session, installation: Installation, contents: Sequence[Content], before: datetime
+) -> list[Content]:
+    digests = [one.sha256 for one in contents]
+    used = storekeeping.kinds(session, installation.home_id, digests, deleted_since=before)
+    return [one for one in contents if one.sha256 not in used]
+
+
+def _is_older(installation: Installation, content: Content, before: datetime) -> bool:
+    """Whether it came before that: by the time that its name was given or kept, which a tool cannot choose."""
+    try:
+        return installation.store.path(content.sha256).stat().st_ctime < before.timestamp()
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,180 @@
+"""SIGKILL to workers and run processes while inputs are fetched, made room for, and given out.
+
+No wrong byte is read, nothing is held for ever, no space is lost. STEMMA_KILL_TEST_SECONDS asks for a longer form.
+"""
+
+import hashlib
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlmodel import select
+
+from stemma.auth.principal import Principal
+from stemma.database import schema
+from stemma.database.connection import Database
+from stemma.database.queries import recorded, runs
+from stemma.database.tables import ReplicaRow
+from stemma.lifecycle.installation import Installation, open_installation
+from stemma.lifecycle.register import register
+from stemma.lifecycle.submit import Submission, submit
+from stemma.lifecycle.validate import Upload
+from stemma.provenance.build import build_graph
+from stemma.provenance.check import problems
+from stemma.settings import Settings
+from stemma.states import RunState
+from support.data_server import DataServer, data_server
+from support.databases import KINDS, fresh_database_url
+from support.killing import Service
+
+ADA = Principal("sub-ada", "ada", ("group1",), frozenset({"reprov_user"}))
+RUNS, FILES, SIZE = 3, 5, 1_200_000
+LIMIT = 4_000_000
+"""Of the store: three of the files."""
+SEED_VARIABLE, SECONDS_VARIABLE = "STEMMA_KILL_TEST_SEED", "STEMMA_KILL_TEST_SECONDS"
+DEADLINE_SECONDS = 200
+WORKFLOW = b"""
+cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}}
+inputs: {files: "File[]"}
+outputs: {all: {type: File, outputSource: gather/all}}
+steps:
+  digest:
+    scatter: file
+    in: {file: files}
+    out: [line]
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'sha256sum < "$0" > line.txt; sleep 0.2']
+      inputs: {file: {type: File, inputBinding: {position: 1}}}
+      outputs: {line: {type: File, outputBinding: {glob: line.txt}}}
+  gather:
+    in: {lines: digest/line}
+    out: [all]
+    run:
+      class: CommandLineTool
+      baseCommand: cat
+      inputs: {lines: {type: "File[]", inputBinding: {}}}
+      stdout: all.txt
+      outputs: {all: {type: stdout}}
+"""
+
+
+@pytest.fixture
+def data() -> Iterator[DataServer]:
+    with data_server() as server:
+        server.pause_seconds = 0.02  # a file takes 0.4 s and more, so that there is much time between any two parts
+        yield server
+
+
+@pytest.fixture(params=KINDS)
+def installation(request: pytest.FixtureRequest, tmp_path: Path, data: DataServer) -> Iterator[Installation]:
+    with fresh_database_url(request.param, tmp_path) as url:
+        database = Database(url)
+        schema.upgrade(database)
+        database.close()
+        configured = Settings(
+            home=tmp_path / "home",
+            database_url=url,
+            lease_seconds=1.5,
+            store_bytes=LIMIT,
+            allow_plain_http=True,
+            allow_private_hosts=data.url.removeprefix("http://"),
+            _env_file=None,
+        )
+        opened = open_installation(configured)
+        yield opened
+        opened.close()
+
+
+def _contents(run: int) -> list[bytes]:
+    """Of a run's files: the first two are those of every run."""
+    numbers = [number if number < 2 else 10 * run + number for number in range(FILES)]
+    return [random.Random(number).randbytes(SIZE) for number in numbers]
+
+
+def _queue(installation: Installation, data: DataServer) -> list[int]:
+    entry = register(installation, ADA, name="digests", version="1", spec=Upload("main.cwl", WORKFLOW)).workflow.id
+    ids = []
+    for run in range(RUNS):
+        names = [hashlib.sha256(content).hexdigest() for content in _contents(run)]
+        for name, content in zip(names, _contents(run), strict=True):
+            if name not in data.files:
+                data.put(name, content)
+        files = [{"class": "File", "location": f"{data.url}/{name}"} for name in names]
+        ids.append(submit(installation, ADA, Submission(entry, inputs={"files": files})).id)
+    return ids
+
+
+def _wait_and_kill(service: Service, installation: Installation, ids: list[int], chance: random.Random) -> Counter[str]:
+    killed: Counter[str] = Counter()
+    seconds = float(os.environ.get(SECONDS_VARIABLE, "12"))  # noqa: TID251 - set by who wants the long form
+    began = time.monotonic()
+    states: list[RunState] = []
+    while time.monotonic() - began < DEADLINE_SECONDS + seconds:
+        time.sleep(chance.uniform(0.3, 2.0))
+        if time.monotonic() - began < seconds:
+            victim = chance.choice(["worker 1", "worker 2", "run process", "all"])
+            service.kill(victim, chance)
+            killed[victim] += 1
+        service.keep_alive()
+        with installation.database.reading() as session:
+            states = [runs.get(session, run_id, ADA.groups).state for run_id in ids]
+        if all(state.is_terminal for state in states):
+            return killed
+    pytest.fail(f"runs did not end: {states}")
+
+
+@pytest.mark.timeout(600)
+def test_transfers_when_everything_is_killed_at_random_then_no_byte_is_wrong_and_nothing_is_left_held(
+    installation: Installation, data: DataServer
+) -> None:
+    seed = int(os.environ.get(SEED_VARIABLE, str(random.randrange(10**6))))  # noqa: TID251 - to repeat a failure
+    print(f"{SEED_VARIABLE}={seed}")
+    ids = _queue(installation, data)
+    settings = installation.settings
+    service = Service(
+        settings,
+        STEMMA_STORE_BYTES=str(LIMIT),
+        STEMMA_ALLOW_PLAIN_HTTP="true",
+        STEMMA_ALLOW_PRIVATE_HOSTS=settings.allow_private_hosts,
+        STEMMA_MAX_ATTEMPTS="100",
+    )
+    try:
+        killed = _wait_and_kill(service, installation, ids, random.Random(seed))
+    finally:
+        service.close()
+    print(f"killed: {dict(killed)}; {data.sent_bytes / len(data.files) / SIZE:.2f} of the set was sent")
+    for number, run_id in enumerate(ids):
+        with installation.database.reading() as session:
+            run = recorded.run(session, run_id)
+        assert run.state is RunState.FINISHED, run.reason
+        text = installation.store.read(run.outputs["all"]["checksum"].removeprefix("sha256:")).decode()
+        digests = [hashlib.sha256(content).hexdigest() for content in _contents(number)]
+        assert [line.split()[0] for line in text.splitlines()] == digests
+        assert sorted(one.sha256 or "" for one in run.replications) == sorted(digests)
+        assert all(one.times == 0 if one.was_here else one.times > 0 for one in run.replications)
+        assert problems(build_graph(run, "http://localhost:8000")) == []
+    _nothing_is_left(installation)
+
+
+def _nothing_is_left(installation: Installation) -> None:
+    """No copy is held by anybody, what is here is whole and has room, and no part is left over."""
+    with installation.database.reading() as session:
+        copies = list(session.execute(select(ReplicaRow)).scalars())
+        assert {copy.state for copy in copies} <= {"here", "evicted"}
+        here = {copy.sha256: copy.size_bytes for copy in copies if copy.state == "here"}
+        assert sum(size or 0 for size in here.values()) <= LIMIT
+    store = installation.store
+    found = {content.sha256: content for content in store.contents()}
+    assert here.keys() <= found.keys()
+    assert all(store.verify(digest) == "ok" for digest in found)
+    large = {digest for digest, content in found.items() if content.size_bytes == SIZE}
+    assert large == set(here), "what was dropped is gone, and nothing lies there that no row knows"
+    store.sweep(keep_seconds=0)
+    assert not [path for path in (installation.settings.store_folder / "incoming").rglob("*") if path.is_file()]

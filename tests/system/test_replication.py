@@ -1,0 +1,203 @@
+"""Runs whose inputs lie elsewhere: a whole service with a worker, a real server of data, the embedded engine."""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from conftest import Served, opened_installation, served_installation, working
+from support.data_server import DataServer, data_server
+from support.databases import KINDS
+
+SPEC = """\
+cwlVersion: v1.2
+class: Workflow
+inputs: {first: File, last: File}
+outputs:
+  one: {type: File, outputSource: one/out}
+  two: {type: File, outputSource: two/out}
+steps:
+  one: {run: &count {class: CommandLineTool, baseCommand: [cksum], stdout: sum.txt,
+         inputs: {file: {type: File, streamable: false, inputBinding: {position: 1}}, more: 'File?'},
+         outputs: {out: {type: stdout}}},
+        in: {file: first}, out: [out]}
+  two: {run: {class: CommandLineTool, baseCommand: [cksum], stdout: sum2.txt,
+         inputs: {file: {type: File, inputBinding: {position: 1}}, more: 'File?'},
+         outputs: {out: {type: stdout}}},
+        in: {file: last, more: one/out}, out: [out]}
+"""
+
+
+@pytest.fixture(scope="module")
+def data() -> Iterator[DataServer]:
+    with data_server() as server:
+        yield server
+
+
+def settings(data: DataServer, **more: Any) -> dict[str, Any]:
+    return {"allow_plain_http": True, "allow_private_hosts": data.url.removeprefix("http://"), **more}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def service(
+    request: pytest.FixtureRequest, data: DataServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp(f"replication-{request.param}")
+    with (
+        opened_installation(request.param, folder, **settings(data)) as installation,
+        working(installation),
+        served_installation(installation) as served,
+    ):
+        yield served
+
+
+def submitted(user: httpx.Client, inputs: dict[str, Any], spec: str = SPEC) -> httpx.Response:
+    form = {"name": Served.name(), "version": "1"}
+    registered = user.post("/workflow_registry/register", data=form, files={"spec_file": ("main.cwl", spec.encode())})
+    assert registered.status_code == 200, registered.text
+    entry = registered.json()["data"]["registry_id"]
+    return user.post(f"/workflow_execution/execute/{entry}", json={"inputs": inputs})
+
+
+def run_id(answer: httpx.Response) -> int:
+    assert answer.status_code < 300, answer.text
+    data = answer.json()["data"]
+    return int(data["execution_id"])
+
+
+def shown(user: httpx.Client, run: int) -> dict[str, Any]:
+    found: dict[str, Any] = user.get(f"/workflow_execution/{run}").json()["data"]
+    return found
+
+
+def until(user: httpx.Client, run: int, condition: Any) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while not condition(found := shown(user, run)):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    return found
+
+
+def elsewhere(url: str, **more: Any) -> dict[str, Any]:
+    return {"class": "File", "location": url, **more}
+
+
+def states(found: dict[str, Any]) -> dict[str, str]:
+    return {step["key"]: step["status"] for step in found["steps"]}
+
+
+def test_run_when_its_last_input_is_late_then_the_first_step_ends_before_it_comes(
+    service: Served, data: DataServer
+) -> None:
+    first = data.put(Served.name("a"), b"first")
+    name = Served.name("b")
+    last = data.put(name, b"last" * 1000, is_open=False)
+    with service.client_as("user_1") as user:
+        run = run_id(submitted(user, {"first": elsewhere(first), "last": elsewhere(last)}))
+        early = until(user, run, lambda found: states(found).get("one") == "finished")
+        assert "two" not in states(early)
+        data.let_go(name)
+        ended = Served.run_to_end(user, run)
+        assert ended["status"] == "finished", ended
+        assert ended["inputs"]["last"]["checksum"] == f"sha256:{hashlib.sha256(b'last' * 1000).hexdigest()}"
+        record = user.get(f"/provenance/json/{run}").json()
+        kinds = [activity for activity in record["activity"].values() if "replication of" in str(activity)]
+        assert len(kinds) == 2
+
+
+def test_run_when_the_same_version_is_needed_again_then_nothing_is_moved(service: Served, data: DataServer) -> None:
+    names = Served.name("a"), Served.name("b")
+    inputs = {
+        port: elsewhere(data.put(name, name.encode())) for port, name in zip(("first", "last"), names, strict=True)
+    }
+    with service.client_as("user_1") as user:
+        for _ in range(2):
+            ended = Served.run_to_end(user, run_id(submitted(user, inputs)))
+            assert ended["status"] == "finished", ended
+    assert [data.reads(name) for name in names] == [1, 1]
+
+
+def test_run_when_another_group_has_the_file_then_it_is_moved_for_this_one_as_well(
+    service: Served, data: DataServer
+) -> None:
+    name = Served.name("a")
+    inputs = {port: elsewhere(data.put(name, b"shared")) for port in ("first", "last")}
+    for person in ("user_1", "user_4"):
+        with service.client_as(person) as user:
+            assert Served.run_to_end(user, run_id(submitted(user, inputs)))["status"] == "finished"
+    assert data.reads(name) == 2
+
+
+def test_run_when_a_file_has_another_digest_then_its_step_fails_with_the_sentence_and_others_go_on(
+    service: Served, data: DataServer
+) -> None:
+    good, bad = data.put(Served.name("a"), b"good"), data.put(Served.name("b"), b"bad")
+    inputs = {"first": elsewhere(good), "last": elsewhere(bad, checksum="sha256:" + "0" * 64)}
+    with service.client_as("user_1") as user:
+        ended = Served.run_to_end(user, run_id(submitted(user, inputs)))
+    assert ended["status"] == "failed"
+    assert states(ended)["one"] == "finished"
+    assert "0000" in ended["reason"]
+    assert hashlib.sha256(b"bad").hexdigest() in ended["reason"]
+
+
+def test_run_when_the_connection_breaks_then_it_goes_on_where_it_was(service: Served, data: DataServer) -> None:
+    content = bytes(range(256)) * 40_000
+    name = Served.name("a")
+    url = data.put(name, content)
+    data.files[name].cut_at = 4_000_000
+    inputs = {"first": elsewhere(url), "last": elsewhere(data.put(Served.name("b"), b"b"))}
+    with service.client_as("user_1") as user:
+        ended = Served.run_to_end(user, run_id(submitted(user, inputs)))
+    assert ended["status"] == "finished", ended
+    assert ended["inputs"]["first"]["checksum"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert any(asked and asked != "bytes=0-" for method, path, asked in data.requests if path == f"/{name}")
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("{url}/there-is-nothing", "there is nothing at"),
+        ("http://127.0.0.1:1/x", "does not fetch"),
+        ("http://169.254.169.254/latest/meta-data", "does not fetch"),
+        ("file:///etc/shadow", ""),
+        ("rclone:nobody/x", "nobody"),
+        ("rclone:--config=/etc/x", ""),
+    ],
+)
+def test_submit_when_the_address_leads_nowhere_or_where_nobody_may_go_then_refused(
+    service: Served, data: DataServer, location: str, words: str
+) -> None:
+    good = elsewhere(data.put(Served.name("a"), b"a"))
+    with service.client_as("user_1") as user:
+        answer = submitted(user, {"first": good, "last": elsewhere(location.format(url=data.url))})
+    assert 400 <= answer.status_code < 500, answer.text
+    assert words in answer.text
+
+
+def test_run_when_the_store_is_smaller_than_the_set_then_files_make_room_for_each_other(
+    data: DataServer, tmp_path: Path
+) -> None:
+    size = 700_000
+    contents = {port: port.encode() * (size // len(port)) for port in ("first", "last")}
+    inputs = {port: elsewhere(data.put(Served.name(port), content)) for port, content in contents.items()}
+    with (
+        opened_installation("sqlite", tmp_path / "home", **settings(data, store_bytes=1_100_000)) as installation,
+        working(installation),
+        served_installation(installation) as service,
+        service.client_as("user_1") as user,
+    ):
+        ended = Served.run_to_end(user, run_id(submitted(user, inputs)))
+        assert ended["status"] == "finished", ended
+        held = [
+            digest for digest in map(hashlib.sha256, contents.values()) if installation.store.has(digest.hexdigest())
+        ]
+        assert len(held) == 1
+        large = elsewhere(data.put(Served.name("large"), b"x" * 1_200_000))
+        answer = submitted(user, {"first": large, "last": large})
+        assert answer.status_code == 422
+        assert "MiB" in answer.text
