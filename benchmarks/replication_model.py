@@ -1,6 +1,7 @@
 """Discrete events: one link that connections share, steps that take slots, a store with a limit."""
 
 import heapq
+import random
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Simulation:
         self._served = 0.0
         """Bytes that a connection which was open from the start would have got."""
         self._count = 0
+        self._chance = random.Random(1)
 
     # --- time
 
@@ -68,14 +70,14 @@ class Simulation:
         heapq.heappush(self._timers, (self.now + seconds, self._count, call))
 
     def transfer(self, size: int, delay: float, call: Callable[[], None]) -> None:
-        """One request: a delay, then ``size`` bytes over one connection."""
+        """One request: a delay that varies a little, or streams would march in step; then bytes over a connection."""
         self.moved_bytes += size
 
         def begin() -> None:
             self._count += 1
             heapq.heappush(self._flows, (self._served + size, self._count, call))
 
-        self.at(delay, begin)
+        self.at(delay * self._chance.uniform(0.9, 1.1), begin)
 
     def run(self, policy: "Policy") -> float:
         """Until every step has ended: the makespan in seconds."""

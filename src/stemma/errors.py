@@ -32,6 +32,7 @@
         RunNotEnded                 asked for what only an ended run has
         RunEnded                    asked to stop what has ended
         EntryChanging               others change the entry all the time
+        InputGone                   a file that the inputs name was dropped from the store
         SourceChanged               what lies elsewhere is not what it was
         RemoteExists                its owner has a remote of that name
         RemoteChanging              others change the remote at the same moment
@@ -411,6 +412,19 @@ class EntryChanging(Conflict):
     def __init__(self, workflow_id: int) -> None:
         super().__init__(f"workflow {workflow_id} is being changed by others; look at it, and try again")
         self.workflow_id = workflow_id
+
+
+class InputGone(Conflict):
+    """A file of this service that the inputs of a run name is not in the store any more."""
+
+    code = "input-gone"
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(
+            f"a file that the inputs name, with SHA-256 {sha256}, was dropped from the store since it can be fetched "
+            "again; name the address elsewhere that it came from, or send it along"
+        )
+        self.sha256 = sha256
 
 
 class SourceChanged(Conflict):

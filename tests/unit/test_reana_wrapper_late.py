@@ -73,7 +73,7 @@ class Late:
 
 def _run(late: Late, folder: Path, **more: Any) -> Ran:
     inputs = {
-        "files": [late.file("0"), {"class": "File", "basename": "1", "contents": b"1\n"}],
+        "files": [{"class": "File", "basename": "0", "contents": b"0\n"}, late.file("1")],
         "folder": late.folder("folder", "deep/member"),
         "laid": late.file("laid"),
     }
@@ -99,7 +99,7 @@ def test_wrapper_when_late_files_are_there_then_each_shell_puts_them_in_their_pl
     )
     if not answered or answered.returncode:
         pytest.skip(f"no container engine with the image {image} answers here")
-    late = Late(tmp_path, "0", "member", "laid")
+    late = Late(tmp_path, "1", "member", "laid")
     for name in late.ids:
         late.come(name, f"{name}\n".encode())
     container = ("docker", "run", "--rm", "-i", "-v", f"{tmp_path}:{tmp_path}", image, *words)
@@ -108,52 +108,52 @@ def test_wrapper_when_late_files_are_there_then_each_shell_puts_them_in_their_pl
 
 
 def test_wrapper_when_a_late_file_comes_while_it_waits_then_it_goes_on_and_has_said_so(tmp_path: Path) -> None:
-    late = Late(tmp_path, "0", "member", "laid")
+    late = Late(tmp_path, "1", "member", "laid")
     late.come("member", b"member\n")
     late.come("laid", b"laid\n")
-    torn = late.workspace / f"stemma/late/{late.ids['0']}.here"
+    torn = late.workspace / f"stemma/late/{late.ids['1']}.here"
 
     def come() -> None:
         while not late.waiting():
             time.sleep(0.05)
         torn.write_bytes(b"2")  # a marker that is being written does not count
         time.sleep(1.5)
-        late.come("0", b"0\n")
+        late.come("1", b"1\n")
 
     bringing = threading.Thread(target=come, daemon=True)
     bringing.start()
     assert _made(_run(late, tmp_path)) == EXPECTED
-    assert late.waiting() == [f"each[0]\n {late.ids['0']}\nstemma:end\n"]
+    assert late.waiting() == [f"each[1]\n {late.ids['1']}\nstemma:end\n"]
 
 
 def test_wrapper_when_a_late_file_is_refused_then_the_sentence_is_said_and_nothing_else_happens(tmp_path: Path) -> None:
-    late = Late(tmp_path, "0", "member", "laid")
+    late = Late(tmp_path, "1", "member", "laid")
     late.come("member", b"member\n")
     late.come("laid", b"laid\n")
     hostile = "$(touch /x) `touch /x` '\"; touch /x\nsecond line\n"
-    (late.workspace / f"stemma/late/{late.ids['0']}.refused").write_text(hostile)
+    (late.workspace / f"stemma/late/{late.ids['1']}.refused").write_text(hostile)
     ran = _run(late, tmp_path)
-    assert ran.statuses == {"each[0]": "failed", "each[1]": "finished"}
-    assert ran.jobs["each[0]"] is None
-    assert "stemma: $(touch /x) `touch /x` '\"; touch /x\n" in ran.logs["each[0]"]
-    assert "second line" not in ran.logs["each[0]"]
+    assert ran.statuses == {"each[0]": "finished", "each[1]": "failed"}
+    assert ran.jobs["each[1]"] is None
+    assert "stemma: $(touch /x) `touch /x` '\"; touch /x\n" in ran.logs["each[1]"]
+    assert "second line" not in ran.logs["each[1]"]
 
 
 def test_wrapper_when_its_time_is_over_then_it_names_the_file(tmp_path: Path) -> None:
-    late = Late(tmp_path, "0", "member", "laid", limit=1)
+    late = Late(tmp_path, "1", "member", "laid", limit=1)
     late.come("member", b"member\n")
     late.come("laid", b"laid\n")
     ran = _run(late, tmp_path)
-    assert ran.statuses == {"each[0]": "failed", "each[1]": "finished"}
-    assert f"stemma:overdue {late.ids['0']}\n" in ran.logs["each[0]"]
-    assert "the file '0' has not arrived within 1 s" in ran.logs["each[0]"]
+    assert ran.statuses == {"each[0]": "finished", "each[1]": "failed"}
+    assert f"stemma:overdue {late.ids['1']}\n" in ran.logs["each[1]"]
+    assert "the file '1' has not arrived within 1 s" in ran.logs["each[1]"]
 
 
 def test_wrapper_when_what_came_is_not_as_large_as_was_said_then_the_job_fails(tmp_path: Path) -> None:
-    late = Late(tmp_path, "0", "member", "laid")
+    late = Late(tmp_path, "1", "member", "laid")
     for name in late.ids:
         late.come(name, b"whole\n")
-    (late.workspace / f"stemma/late/{late.ids['0']}").write_bytes(b"who")
+    (late.workspace / f"stemma/late/{late.ids['1']}").write_bytes(b"who")
     ran = _run(late, tmp_path)
-    assert ran.statuses == {"each[0]": "failed", "each[1]": "finished"}
-    assert "arrived in part" in ran.logs["each[0]"]
+    assert ran.statuses == {"each[0]": "finished", "each[1]": "failed"}
+    assert "arrived in part" in ran.logs["each[1]"]

@@ -16,6 +16,7 @@ from stemma.storages.opening import Opening, open_storage
 from stemma.storages.outgoing import Outgoing
 from stemma.storages.protocol import RemoteSettings
 from support.scripted_http import Answered, scripted
+from support.speaking import speaking
 
 KEYS = {"access_key_id": "own-key", "secret_access_key": "own-secret"}
 HEADERS = {"ETag": '"1"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
@@ -217,6 +218,18 @@ def test_bucket_when_its_server_lies_about_a_part_then_noticed(told, body):
         storage.read("s3://b/k", version='"1"', offset=10, length=10) as chunks,
     ):
         list(chunks)
+
+
+def test_bucket_when_slower_than_a_byte_a_second_then_unavailable_in_time():
+    head = (
+        b'HTTP/1.1 200 OK\r\nETag: "1"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\nContent-Length: 1000\r\n\r\n'
+    )
+    dripping = speaking(head, *[b"x"] * 1000, pause=1.3)
+    with dripping as host, bucket_at(f"http://{host}", fetch_silence_seconds=2.0) as storage:
+        started = datetime.now(UTC)
+        with pytest.raises(SourceUnavailable), storage.read("s3://b/k", version="") as chunks:
+            list(chunks)
+        assert (datetime.now(UTC) - started).total_seconds() < 20
 
 
 def test_bucket_when_its_server_falls_silent_then_unavailable_in_time():

@@ -22,6 +22,7 @@ from stemma.storages.https import HttpsStorage
 from stemma.storages.outgoing import Outgoing
 from support.elsewhere import ADDRESS, elsewhere, page, redirect
 from support.scripted_http import Answered, scripted
+from support.speaking import speaking
 
 BASE = "https://data.example.org"
 URL = f"{BASE}/file"
@@ -66,37 +67,6 @@ def answering(answer, **values):
             yield opened, server
         finally:
             opened.close()
-
-
-@contextmanager
-def speaking(*said, pause=0.0):
-    """A server that says these very bytes to whoever connects, with pauses between, and hangs up."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    over = threading.Event()
-
-    def serve():
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            with client:
-                client.recv(65536)
-                for part in said:
-                    try:
-                        client.sendall(part)
-                    except OSError:
-                        break
-                    if over.wait(pause):
-                        break
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        over.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
 
 
 def opened(host, **values):

@@ -1,8 +1,11 @@
 """An example, run as ``stemma run`` does, and each of its results held against ``expected.json``."""
 
+import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from stemma.cli.access import access
 from stemma.cli.console import console, lasting, print_table, say, sized
 from stemma.cli.one_go import Outcome, Wish, make
-from stemma.errors import StemmaError
+from stemma.errors import AddressRefused, StemmaError
 
 if TYPE_CHECKING:
+    from stemma.cli.access import Access
     from stemma.client import Run
 
 _EXAMPLE: Final = Path("examples") / "weather"
+_ELSEWHERE: Final = "elsewhere.cwl"
+"""The example's document for data that lies elsewhere."""
 _SHOWN_CHARACTERS: Final = 100
 
 
@@ -49,20 +55,94 @@ class Check:
 def demonstrate(example: Path | None, outdir: Path, url: str | None, user: str | None) -> int:
     """Run the example, print what happened and what was compared; 0 when everything is as expected.
 
+    The weather example is run with its data elsewhere: on a server that is started for it, and slow. A service that
+    was told to ask no such server gets the data sent along.
+
     Raises:
         ExampleMissing: there is none.
         StemmaError: it could not be run.
     """
     folder = example or _find()
     expected = _expectations(folder)
-    say(f"running {folder / 'main.cwl'}")
-    wish = Wish(str(folder / "main.cwl"), (str(folder / "inputs.yml"),), outdir, name=folder.name)
+    if example is not None or not (folder / _ELSEWHERE).is_file():
+        return _demonstrate(_here(folder, outdir), expected, url, user)
+    from stemma.cli.demo_source import by_city_and_year, far_away  # noqa: PLC0415 - where there is a server to start
+
+    with far_away(by_city_and_year(folder / "observations.csv")) as source:
+        try:
+            with _reachable(source):
+                wish = _elsewhere(folder, outdir, source)
+                return _demonstrate(wish, {**expected, **expected["elsewhere"]}, url, user)
+        except AddressRefused:
+            say("the service that runs asks no servers of this machine: the data is sent along", style="yellow")
+    return _demonstrate(_here(folder, outdir), expected, url, user)
+
+
+def _demonstrate(wish: Wish, expected: dict[str, Any], url: str | None, user: str | None) -> int:
+    say(f"running {wish.document}")
     with access(url, user) as way:
         outcome = make(way, wish)
-    checks = list(compare(outcome.run, expected))
-    _print_steps(outcome.run)
-    _print_checks(checks)
+        checks = list(compare(outcome.run, expected))
+        _print_steps(outcome.run)
+        _print_checks(checks)
+        _tell_overlap(way, outcome.run, wish.outdir)
     return _verdict(checks, outcome)
+
+
+def _here(folder: Path, outdir: Path) -> Wish:
+    """The example with its files sent along."""
+    return Wish(str(folder / "main.cwl"), (str(folder / "inputs.yml"),), outdir, name=folder.name)
+
+
+def _elsewhere(folder: Path, outdir: Path, source: str) -> Wish:
+    """The example with its files on the server at ``source``."""
+    from stemma.cli.demo_source import BYTES_PER_SECOND, by_city_and_year  # noqa: PLC0415 - as above
+
+    names = list(by_city_and_year(folder / "observations.csv"))
+    files = [{"class": "File", "location": f"{source}/{name}"} for name in names]
+    outdir.mkdir(parents=True, exist_ok=True)
+    job = outdir / "inputs.json"
+    job.write_text(json.dumps({"observations": files}, indent=2) + "\n", encoding="utf-8")
+    say(f"its data: {len(files)} files at {source}, which gives {sized(BYTES_PER_SECOND)} a second")
+    return Wish(str(folder / _ELSEWHERE), (str(job),), outdir, name=f"{folder.name}-elsewhere")
+
+
+@contextmanager
+def _reachable(source: str) -> Iterator[None]:
+    """Let a service that is started for this command ask the server at ``source``, which it would refuse."""
+    allowed = {"STEMMA_ALLOW_PLAIN_HTTP": "true", "STEMMA_ALLOW_PRIVATE_HOSTS": source.removeprefix("http://")}
+    before = {name: os.environ.get(name) for name in allowed}  # noqa: TID251 - the settings of a child process
+    os.environ.update(allowed)  # noqa: TID251 - as above
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)  # noqa: TID251 - as above
+            if value is not None:
+                os.environ[name] = value  # noqa: TID251 - as above
+
+
+def _tell_overlap(way: "Access", run: "Run", outdir: Path) -> None:
+    """What was saved by fetching while steps ran, with the picture of it."""
+    from stemma.cli.demo_overlap import overlap_in  # noqa: PLC0415 - when the run has ended
+    from stemma.cli.files import written  # noqa: PLC0415 - as above
+
+    document = io.BytesIO()
+    way.client.provenance.prov_json(run.id, document)
+    found = overlap_in(json.loads(document.getvalue()))
+    if not found.files:
+        return
+    print()
+    say(f"{found.files} files ({sized(found.moved_bytes)}) were fetched in {lasting(found.moving_seconds)}")
+    share = found.overlap_seconds / found.moving_seconds if found.moving_seconds else 0.0
+    say(
+        f"steps ran during {lasting(found.overlap_seconds)} of that ({share:.0%}): so much longer it would have taken "
+        "to fetch everything first",
+        style="bold",
+    )
+    target = outdir.absolute() / f"weather-{run.number or run.id}-timeline.png"
+    picture = written(target, lambda file: way.client.runs.timeline(run.id, file, picture_format="png"))
+    print(f"what overlapped: {picture}")
 
 
 def compare(run: "Run", expected: dict[str, Any]) -> Iterator[Check]:

@@ -1,10 +1,11 @@
 """Shows a run while it goes: a picture that changes on a terminal, one line per change everywhere else."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from stemma.cli.awaiting import Follower, bars
 from stemma.cli.board import Board, Line
 from stemma.cli.console import STATE_COLOURS, error_console, lasting, visible
 from stemma.client.models import Event, Run
@@ -46,9 +47,10 @@ def watch(client: "Client", run: Run, *, quiet: bool = False, steps: Iterable[An
 
 def _plain(client: "Client", run: Run, board: Board) -> None:
     err = error_console()
-    for event in client.runs.watch(run.id):
-        board.take(event)
-        err.print(line_of(run, board, event), markup=False)
+    with Follower(client, run.id, on_news=lambda line: err.print(line, markup=False)).following():
+        for event in client.runs.watch(run.id):
+            board.take(event)
+            err.print(line_of(run, board, event), markup=False)
 
 
 def line_of(run: Run, board: Board, event: Event) -> str:
@@ -70,28 +72,31 @@ def line_of(run: Run, board: Board, event: Event) -> str:
 def _live(client: "Client", run: Run, board: Board) -> None:
     from rich.live import Live  # noqa: PLC0415 - a terminal alone pays for it
 
+    follower = Follower(client, run.id)
+
     class Picture:
         """Drawn anew at every refresh, so that times go on between events."""
 
         def __rich_console__(self, console: "Console", options: Any) -> Iterable["RenderableType"]:
-            yield picture(run, board, console.size.height)
+            yield picture(run, board, console.size.height, bars(follower.latest, follower.speeds))
 
     # Events come rarely, and each is drawn when it comes; the refreshes in between let the clocks go on.
     live = Live(Picture(), console=error_console(), refresh_per_second=4)
-    with live if error_console().is_terminal else nullcontext():
+    with live if error_console().is_terminal else nullcontext(), follower.following():
         for event in client.runs.watch(run.id):
             board.take(event)
             live.refresh()
 
 
-def picture(run: Run, board: Board, height: int) -> "RenderableType":
-    """The board as a table over a bar; steps that have ended are left out where there is no room."""
+def picture(run: Run, board: Board, height: int, awaited: Sequence["RenderableType"] = ()) -> "RenderableType":
+    """The board as a table over a bar; steps that have ended are left out where there is no room. Below it is what
+    is waited for."""
     from rich.console import Group  # noqa: PLC0415 - a terminal alone pays for it
     from rich.table import Table  # noqa: PLC0415 - see above
     from rich.text import Text  # noqa: PLC0415 - see above
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    lines, hidden = _fitting(board.shown, height - _LINES_BESIDE_STEPS)
+    lines, hidden = _fitting(board.shown, height - _LINES_BESIDE_STEPS - len(awaited))
     for line in lines:
         table.add_row(*_row(line))
     ended, known = board.progress
@@ -102,7 +107,7 @@ def picture(run: Run, board: Board, height: int) -> "RenderableType":
     foot = Text.assemble(bar, f"  {ended}/{known} steps  ", (board.state.value, colour), f"  {took}".rstrip())
     head = Text.assemble((f"execution {run.id}", "bold"), f"  {visible(run.name)}  {run.engine or ''}".rstrip())
     more = [Text(f"  and {hidden} more that have ended or not started", style="dim")] if hidden else []
-    return Group(head, table, *more, foot)
+    return Group(head, table, *more, foot, *awaited)
 
 
 def _row(line: Line) -> tuple["RenderableType", ...]:

@@ -1,7 +1,7 @@
 """Station *submit*: a revision and its inputs become a queued run."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +14,13 @@ from stemma.cwl.placeholders import PlaceholderKind
 from stemma.database.queries import contents, facts, people, replicas, runs, workflows
 from stemma.database.queries.runs import NewRun
 from stemma.engines.protocol import Engine, Owner
-from stemma.errors import EngineUnsuitable, InvalidInputs
+from stemma.errors import EngineUnsuitable, InputGone, InvalidInputs
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.fetch import fetch_inputs, keep_literals, placeholder
 from stemma.lifecycle.inputs import InputFiles
 from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.replicate.guard import giving_out
 from stemma.lifecycle.replicate.room import check_room
 from stemma.lifecycle.sources import look_at
 from stemma.lifecycle.validate import Upload, parse_inputs
@@ -54,6 +55,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             or an address elsewhere where nothing is.
         AddressRefused, SourceForbidden, SourceUnusable, SourceUnavailable, TooManyFetches, TooLarge: a file elsewhere
             cannot be had.
+        InputGone: a file is named that was dropped from the store.
         TooLarge: too many files are named.
         UnknownEngine, EngineUnsuitable: the engine is not set up here, or cannot run this workflow.
     """
@@ -95,6 +97,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             subject=principal.subject,
         )
         resolved = files.resolve(values)
+        _check_here(installation, [item.content for item in files.occurrences if item.content])
         check_room(settings.store_bytes, engine, revision.structure, files.sought, files.occurrences)
         new = NewRun(
             uuid=clock.new_uuid(),
@@ -118,9 +121,21 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         audit.record(session, principal, Deed.SUBMIT, run_id, group=workflow.group, now=now)
         return runs.get(session, run_id, principal.groups)
 
-    run = installation.database.write(write)
+    with giving_out(settings.home):  # what is here now stays until it is written down that the run needs it
+        run = installation.database.write(write)
     wake_workers(settings.home)
     return run
+
+
+def _check_here(installation: Installation, named: Iterable[Content]) -> None:
+    """See that the store holds what the inputs name: a copy of a file elsewhere may have been dropped.
+
+    Raises:
+        InputGone: it does not.
+    """
+    for content in named:
+        if not installation.store.has(content.sha256):
+            raise InputGone(content.sha256)
 
 
 def _check_for(engine: Engine, values: dict[str, Json]) -> None:

@@ -8,14 +8,15 @@ answer, and all that is encrypted, is passed on unread.
 """
 
 import contextlib
+import fcntl
 import hmac
 import logging
+import os
 import re
 import secrets
 import socket
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
 from typing import Final
 
 import httpcore
@@ -36,7 +37,7 @@ _REFUSAL: Final = (
     f"Connection: close\r\n\r\n{_BODY}"
 ).encode()
 _USER: Final = "stemma"
-_AT_ONCE: Final = 256 * 1024
+_AT_ONCE: Final = 1024 * 1024
 _LINGER_SECONDS: Final = 60.0
 _AUTHORITY: Final = re.compile(rb"(.+):([0-9]{1,5})")
 
@@ -233,8 +234,7 @@ class _Passage:
 
     def _copy_back(self, server: socket.socket) -> None:
         with contextlib.suppress(OSError):  # one of both ends hung up, and the other is told
-            for part in _received(server):
-                self._client.sendall(part)
+            _spliced(server, self._client)
         if server is self._server:
             with contextlib.suppress(OSError):  # see above
                 self._client.shutdown(socket.SHUT_RDWR)
@@ -251,10 +251,18 @@ class _Passage:
         server.close()
 
 
-def _received(connection: socket.socket) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(_AT_ONCE))
-    while count := connection.recv_into(buffer):
-        yield buffer[:count]
+def _spliced(source: socket.socket, sink: socket.socket) -> None:
+    """Pass on all that comes, within the kernel."""
+    end, beginning = os.pipe2(os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):  # it is as large as it is
+            fcntl.fcntl(beginning, fcntl.F_SETPIPE_SZ, _AT_ONCE)
+        while count := os.splice(source.fileno(), beginning, _AT_ONCE):
+            while count:
+                count -= os.splice(end, sink.fileno(), count)
+    finally:
+        os.close(end)
+        os.close(beginning)
 
 
 def _shown(token: str) -> str:

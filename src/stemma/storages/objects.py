@@ -21,7 +21,7 @@ from stemma.storages.objects_errors import OBSTORE_ERRORS, RangeBeyond, RangeIgn
 from stemma.storages.outgoing import Outgoing
 from stemma.storages.pace import Pace, TooSlow
 from stemma.storages.paths import checked_path, exactly, is_path, last_part, sliced, windowed
-from stemma.storages.protocol import CHUNK_BYTES, Listed, SourceInfo
+from stemma.storages.protocol import Listed, SourceInfo
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -201,7 +201,7 @@ class ObjectStorage:
         """The bytes of ``answer``, which must be so many."""
         pace, left = Pace(self._silence_seconds), count
         with self._told(what):
-            stream = iter(answer.stream(min_chunk_size=min(CHUNK_BYTES, 64 * 1024)))
+            stream = iter(answer.stream(min_chunk_size=1))  # as it comes: nobody waits until a few bytes are many
             while True:
                 started = time.monotonic()
                 chunk = next(stream, None)

@@ -138,15 +138,9 @@ class StepWaitRow(SQLModel, table=True):
 
 
 class StoreSpaceRow(SQLModel, table=True):
-    """What the store of one data folder holds of replicas, and what replication has brought."""
+    """What replication has brought into the store of one data folder, which no other row tells."""
 
     __tablename__ = "store_space"
 
     home: str = Field(primary_key=True, sa_type=identifier(HOME_LENGTH))
-    replica_bytes: int = Field(default=0, sa_type=BigInteger)
-    reserved_bytes: int = Field(default=0, sa_type=BigInteger)
-    hits: int = Field(default=0, sa_type=BigInteger)
-    misses: int = Field(default=0, sa_type=BigInteger)
-    saved_bytes: int = Field(default=0, sa_type=BigInteger)
     moved_bytes: int = Field(default=0, sa_type=BigInteger)
-    evicted_bytes: int = Field(default=0, sa_type=BigInteger)

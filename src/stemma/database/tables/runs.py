@@ -91,6 +91,7 @@ class CaptureRow(SQLModel, table=True):
     """The sealed record of a run: a PROV document in the store, under its digest."""
 
     __tablename__ = "capture"
+    __table_args__ = (Index("ix_capture_content", "sha256"),)
 
     run_id: int = Field(primary_key=True, foreign_key="run.id", sa_type=sequence())
     sha256: str = Field(foreign_key="content.sha256", sa_type=identifier(64))

@@ -41,7 +41,11 @@ class RevisionRow(SQLModel, table=True):
     """What a registry entry held at one time. Never changed once written."""
 
     __tablename__ = "revision"
-    __table_args__ = (UniqueConstraint("workflow_id", "number", name="uq_revision_number"),)
+    __table_args__ = (
+        UniqueConstraint("workflow_id", "number", name="uq_revision_number"),
+        Index("ix_revision_spec", "spec_sha256"),
+        Index("ix_revision_inputs", "inputs_sha256"),
+    )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=sequence())
     workflow_id: int = Field(foreign_key="workflow.id", sa_type=sequence())
@@ -66,6 +70,7 @@ class RevisionFileRow(SQLModel, table=True):
     """A file of the bundle as it is run: placeholders taken out."""
 
     __tablename__ = "revision_file"
+    __table_args__ = (Index("ix_revision_file_content", "sha256"),)
 
     revision_id: int = Field(primary_key=True, foreign_key="revision.id", sa_type=sequence())
     path: str = Field(primary_key=True, sa_type=identifier(500))

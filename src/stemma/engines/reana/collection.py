@@ -1,10 +1,12 @@
 """What REANA's logs tell of the jobs of a run, made into the results that a replay takes."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
+from uuid import UUID
 
 import orjson
 
@@ -26,6 +28,7 @@ _LAST_WORDS: Final = 600
 _CLOCK_TOLERANCE: Final = timedelta(minutes=2)
 """So much later than its tool may a job have ended: the pod has to go, and REANA to look."""
 STREAMS: Final = ("stdout", "stderr")
+_OVERDUE: Final = re.compile(r"^stemma:overdue ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -37,6 +40,8 @@ class Collected:
     """The keys of the jobs that have ended and whose log is not there yet."""
     sha1: dict[str, str] = field(default_factory=dict)
     """SHA-1 by SHA-256: what REANA's engine knows files by."""
+    overdue: set[UUID] = field(default_factory=set)
+    """The late files that some job has waited for in vain."""
 
 
 class Collector:
@@ -104,6 +109,7 @@ class Collector:
         words = _last_words(job.log) or "it said nothing"
         if told is None:
             ended_at = max(job.finished_at or result.started_at, result.started_at)
+            found.overdue |= {UUID(name) for name in _OVERDUE.findall(job.log)}
             failure = f"REANA ended its job as {job.status}, and the tool was not seen to come to its end: {words}"
             return replace(result, ended_at=ended_at, failure=failure, streams=STREAMS)
         found.sha1 |= {file.sha256: file.sha1 for file in told.files if file.sha256 and file.sha1}

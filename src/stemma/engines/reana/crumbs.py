@@ -28,8 +28,8 @@ class Crumbs:
     workflow_id: str | None = None
     name: str | None = None
     number: int | None = None
-    uploaded: tuple[str, ...] = ()
-    """The files that lie in the workspace, whole."""
+    has_late: bool = False
+    """Whether some of its files were not here when it started."""
     started_at: datetime | None = None
     """When the start was accepted."""
     cancelled_at: datetime | None = None

@@ -17,15 +17,18 @@ from stemma.cwl.helper import Validator
 from stemma.engines.cwltool.folder import AttemptFolder
 from stemma.engines.entry_points import EngineContext
 from stemma.engines.protocol import EngineDescription, Job, OutputFile, Owner, Report
+from stemma.engines.reana.deliveries import Deliveries
 from stemma.engines.reana.findings import findings, input_findings
 from stemma.engines.reana.following import Follower
+from stemma.engines.reana.late import LateNotes
+from stemma.engines.reana.must_have import must_have
 from stemma.engines.reana.owner import OwnersReana
 from stemma.engines.reana.prepare import Prepared, prepare
 from stemma.engines.reana.server import ReanaServer
 from stemma.engines.reana.session import ReanaSession
 from stemma.engines.replay.caller import Replayer
 from stemma.errors import EngineRefused, Finding
-from stemma.records import Json, RevisionRecord
+from stemma.records import Content, Json, RevisionRecord
 from stemma.settings import Settings
 
 _PACKED: Final = 32
@@ -54,10 +57,14 @@ def make(context: EngineContext) -> "ReanaEngine | None":
 
 
 class ReanaEngine:
-    """One server. Implements :class:`stemma.engines.protocol.Engine`; a reference is ``<run uuid>/<attempt>``."""
+    """One server. Implements ``Engine`` and ``TakesLateFiles`` of the protocol.
+
+    A reference is ``<run uuid>/<attempt>``.
+    """
 
     name = "reana"
     is_remote = True
+    takes_late = True
 
     def __init__(
         self,
@@ -75,6 +82,8 @@ class ReanaEngine:
         self.replayer = replayer or Replayer(self.name)
         self.followers: dict[str, Follower] = {}
         """What is known of the runs that are followed, by reference. It only saves work: it can be lost at any time."""
+        self.deliveries = Deliveries(store_path)
+        self._late: dict[str, LateNotes] = {}
         self._validator, self._credential = validator, credential
         self._packed: dict[str, dict[str, Json]] = {}
         self.version: str | None = None
@@ -86,6 +95,7 @@ class ReanaEngine:
 
     def close(self) -> None:
         """Hang up. Runs go on."""
+        self.deliveries.close()
         self.replayer.close()
         self.server.close()
 
@@ -138,6 +148,10 @@ class ReanaEngine:
         """Why REANA could not take these inputs as they are."""
         return input_findings(inputs)
 
+    def must_have(self, revision: RevisionRecord, inputs: Mapping[str, Json]) -> set[UUID]:
+        """The files of ``inputs``, by their occurrences, that may not be late: REANA's engine itself reads them."""
+        return must_have(self.packed(revision), inputs)
+
     def prepared(self, revision: RevisionRecord) -> Prepared:
         """The document as REANA gets it.
 
@@ -157,6 +171,16 @@ class ReanaEngine:
         """Where what is known of an attempt lies."""
         run, _, attempt = reference.partition("/")
         return AttemptFolder(self.runs_folder / str(UUID(run)) / str(int(attempt)))
+
+    def late_notes(self, reference: str) -> LateNotes:
+        """What is known of the late files of an attempt: one object for all threads."""
+        return self._late.setdefault(reference, LateNotes(self.folder(reference).arrivals))
+
+    def forget(self, reference: str) -> None:
+        """Do nothing more for an attempt that has ended."""
+        self.followers.pop(reference, None)
+        self.deliveries.cancel(reference)
+        self._late.pop(reference, None)
 
     def packed(self, revision: RevisionRecord) -> dict[str, Json]:
         """The whole document as one object."""
@@ -186,6 +210,22 @@ class ReanaEngine:
     def log(self, reference: str, step: UUID | None, stream: str) -> BinaryIO | None:
         """See :meth:`OwnersReana.log`."""
         return self._own().log(reference, step, stream)
+
+    def deliver(self, reference: str, occurrence: UUID, content: Content) -> None:
+        """See :meth:`OwnersReana.deliver`."""
+        self._own().deliver(reference, occurrence, content)
+
+    def refuse(self, reference: str, occurrence: UUID, reason: str) -> None:
+        """See :meth:`OwnersReana.refuse`."""
+        self._own().refuse(reference, occurrence, reason)
+
+    def recall(self, reference: str, occurrence: UUID) -> bool:
+        """See :meth:`OwnersReana.recall`."""
+        return self._own().recall(reference, occurrence)
+
+    def keeps(self, reference: str, occurrence: UUID) -> bool:
+        """See :meth:`OwnersReana.keeps`."""
+        return self._own().keeps(reference, occurrence)
 
     def stop(self, reference: str) -> None:
         """See :meth:`OwnersReana.stop`."""

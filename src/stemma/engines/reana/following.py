@@ -20,6 +20,8 @@ from stemma.engines.reana.answers import JobLog, Progress, RunState, RunStatus
 from stemma.engines.reana.collection import STREAMS, Collector, final_output, latest, sha1_of
 from stemma.engines.reana.crumbs import Crumbs
 from stemma.engines.reana.faults import RunGone, StateConflict
+from stemma.engines.reana.late import LateNotes
+from stemma.engines.reana.lateness import Lateness
 from stemma.engines.reana.session import ReanaSession
 from stemma.engines.replay.caller import Replayer
 from stemma.engines.replay.results import Results, RunEnd, step_uuid
@@ -49,6 +51,7 @@ class Follower:
 
     def __init__(self, settings: Settings, replayer: Replayer, folder: AttemptFolder) -> None:
         self._settings, self._replayer, self._folder = settings, replayer, folder
+        self._late = Lateness(folder, LateNotes(folder.arrivals), settings.reana_late_limit_seconds)
         self._seen: Progress | None = None
         self._next_reading = 0.0
         self._ended_since: float | None = None
@@ -71,6 +74,8 @@ class Follower:
                 return self._wait(session, crumbs, status)
             case RunState.RUNNING:
                 if not self._is_overdue(session, crumbs, status):
+                    if crumbs.has_late and self._late.look(session, status.id):
+                        self._seen, self._next_reading = None, 0.0
                     self._read(session, crumbs, status, None)
                 return JobState.RUNNING
             case RunState.DELETED:
@@ -97,11 +102,14 @@ class Follower:
         return JobState.PENDING
 
     def _is_overdue(self, session: ReanaSession, crumbs: Crumbs, status: RunStatus) -> bool:
-        """Whether it ran longer than it may; it is stopped there then. REANA itself knows no such limit."""
+        """Whether it ran longer than it may, or waits in vain; it is stopped there then. REANA knows no such limit."""
         limit, started_at = self._time_limit, status.started_at or crumbs.started_at
-        if limit is None or started_at is None or clock.now() - started_at <= timedelta(seconds=limit):
+        reason = self._late.failure() if crumbs.has_late else None
+        if limit is not None and started_at is not None and clock.now() - started_at > timedelta(seconds=limit):
+            reason = f"the run took longer than its time limit of {limit:g} s, and was stopped on REANA"
+        if reason is None:
             return False
-        crumbs.noting(overdue=f"the run took longer than its time limit of {limit:g} s, and was stopped on REANA")
+        crumbs.noting(overdue=reason)
         with contextlib.suppress(StateConflict):  # just now it ended
             session.stop(status.id)
         session.watch.look_anew(status.id)
@@ -142,6 +150,9 @@ class Follower:
             told={port: sha1_of(value) for port, value in (final_output(workflow_log.text) or {}).items()},
             sha1=found.sha1,
         )
+        if crumbs.has_late:
+            self._late.refuse(found.overdue)
+            results = replace(results, late=self._late.come(), waits=self._late.waits)
         self._replay(session, status.id, results)
         self._seen = status.progress if not found.unread else None
         pause = max(_LEAST_SECONDS, _SHARE * spent, len(found.jobs) / _JOBS_A_SECOND)
@@ -163,7 +174,8 @@ class Follower:
 
     def _fetch(self, session: ReanaSession, workflow_id: str, results: Results, places: tuple[str, ...]) -> None:
         """Bring the bytes here that the document reads."""
-        contents = {file.place: file.content for job in results.jobs for file in job.files}
+        left = [*results.late.values(), *(file for job in results.jobs for file in job.files)]
+        contents = {file.place: file.content for file in left}
         for place in places:
             content = contents[place]
             if content.size_bytes > _MOST_WANTED_BYTES:
@@ -188,7 +200,8 @@ class Follower:
 
     def _end_without_logs(self, session: ReanaSession, crumbs: Crumbs, end: RunEnd) -> None:
         """End a run whose logs REANA does not give any more, with what the journal says by now."""
-        results = Results(crumbs.started_at or end.at, _environment(session, crumbs), (), end)
+        late = self._late.come() if crumbs.has_late else {}
+        results = Results(crumbs.started_at or end.at, _environment(session, crumbs), (), end, late=late)
         self._replayer.replay(self._folder, results)
 
     def _keep_words(self, key: str, words: tuple[str, str]) -> None:

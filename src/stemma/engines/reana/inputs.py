@@ -4,13 +4,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
+from uuid import UUID
 
+from stemma.engines.reana.wrapping import LATE_FOLDER
 from stemma.records import Json
 
-_FOLDER = "data"
-_KEPT = ("class", "basename", "format")
+_FOLDER: Final = "data"
+_KEPT: Final = ("class", "basename", "format")
+_TAG: Final = "stemma:occurrence"
+_LATE: Final = "stemma:late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class JobOrder:
 
     parameters: dict[str, Json] = field(default_factory=dict)
     uploads: list[Upload] = field(default_factory=list)
+    late: dict[UUID, str] = field(default_factory=dict)
+    """The files that are not here yet: their names."""
 
 
 def job_order(inputs: Mapping[str, Json]) -> JobOrder:
@@ -37,6 +43,20 @@ def job_order(inputs: Mapping[str, Json]) -> JobOrder:
     numbers = count()
     order.parameters = {port: _of_value(value, order, numbers) for port, value in inputs.items()}
     return order
+
+
+def late_uploads(late: Mapping[UUID, str], limit_seconds: float) -> list[Upload]:
+    """What jobs have to know of late files: which there are, and how long to wait. Nothing where none is late."""
+    if not late:
+        return []
+    names = "".join(f"{occurrence} {name}\n" for occurrence, name in late.items())
+    texts = {"files": names.encode(), "limit": b"%d\n" % max(limit_seconds, 1)}
+    return [Upload(text, f"{LATE_FOLDER}/{name}", len(text)) for name, text in texts.items()]
+
+
+def placeholder(occurrence: UUID) -> bytes:
+    """What lies in the place of a late file: as long for every one of them, and known to the wrapper."""
+    return f"stemma:late {occurrence}\n".encode()
 
 
 def _of_value(value: Json, order: JobOrder, numbers: Iterator[int]) -> Json:
@@ -57,7 +77,13 @@ def _of_object(value: Mapping[str, Json], folder: str, order: JobOrder) -> dict[
         for member in value.get("listing") or []:  # the engine lists the folder by itself
             _of_object(member, place, order)
         return told
-    order.uploads.append(Upload(_local(value["location"]), place, int(value["size"])))
+    if value.get(_LATE):
+        occurrence = UUID(value[_TAG])
+        order.late[occurrence] = Path(value["basename"]).name
+        text = placeholder(occurrence)
+        order.uploads.append(Upload(text, place, len(text)))
+    else:
+        order.uploads.append(Upload(_local(value["location"]), place, int(value["size"])))
     if value.get("secondaryFiles"):
         told["secondaryFiles"] = [_of_object(part, folder, order) for part in value["secondaryFiles"]]
     return told

@@ -19,12 +19,13 @@ from stemma.engines.reana.answers import RunState
 from stemma.engines.reana.crumbs import Crumbs
 from stemma.engines.reana.faults import RunGone, StateConflict
 from stemma.engines.reana.following import Follower
+from stemma.engines.reana.late import KEPT, LateNotes
 from stemma.engines.reana.prepare import Prepared
 from stemma.engines.reana.session import ReanaSession
 from stemma.engines.reana.submission import Submission
 from stemma.engines.replay.results import ELSEWHERE
 from stemma.errors import EngineUnreachable, Finding
-from stemma.records import FileKind, Json, RevisionRecord
+from stemma.records import Content, FileKind, Json, RevisionRecord
 
 if TYPE_CHECKING:
     from stemma.engines.reana.engine import ReanaEngine
@@ -42,6 +43,7 @@ class OwnersReana:
 
     name = "reana"
     is_remote = True
+    takes_late = True
 
     def __init__(self, engine: "ReanaEngine", owner: Owner | None) -> None:
         self._engine, self._owner = engine, owner
@@ -61,6 +63,10 @@ class OwnersReana:
     def check_inputs(self, inputs: Mapping[str, Json]) -> list[Finding]:
         """Why REANA could not take these inputs as they are."""
         return self._engine.check_inputs(inputs)
+
+    def must_have(self, revision: RevisionRecord, inputs: Mapping[str, Json]) -> set[UUID]:
+        """The files that may not be late."""
+        return self._engine.must_have(revision, inputs)
 
     @property
     def _session(self) -> ReanaSession:
@@ -95,7 +101,8 @@ class OwnersReana:
             check_account(session, crumbs)
         else:
             crumbs = crumbs.noting(server_version=you.version, account=you.email or None)
-        Submission(session, job, crumbs, self._engine.store_path).complete(prepared)
+        late_seconds = self._engine.settings.reana_late_limit_seconds
+        Submission(session, job, crumbs, self._engine.store_path, late_seconds=late_seconds).complete(prepared)
 
     @contextlib.contextmanager
     def _alone(self, folder: AttemptFolder) -> Iterator[None]:
@@ -127,13 +134,54 @@ class OwnersReana:
             return Report(JobState.LOST, cursor, reason=reason)
         state = JobState.RUNNING
         if journal_reader.ending(folder.journal) is None:
-            follower = self._engine.followers.get(reference)
-            if follower is None:
-                follower = self._engine.followers[reference] = Follower(
-                    self._engine.settings, self._engine.replayer, folder
-                )
-            state = follower.follow(self._session, crumbs)
+            self._go_on(reference, folder, crumbs)
+            state = self._follower(reference, folder).follow(self._session, crumbs)
+        else:
+            self._engine.deliveries.cancel(reference)
         return _report(folder, cursor, state, crumbs)
+
+    def _follower(self, reference: str, folder: AttemptFolder) -> Follower:
+        follower = self._engine.followers.get(reference)
+        if follower is None:
+            follower = Follower(self._engine.settings, self._engine.replayer, folder)
+            self._engine.followers[reference] = follower
+        return follower
+
+    def deliver(self, reference: str, occurrence: UUID, content: Content) -> None:
+        """Tell that a late file is in the store; it is brought there in the background, by whoever follows the run."""
+        self._tell(reference, lambda notes: notes.tell(occurrence, content))
+
+    def refuse(self, reference: str, occurrence: UUID, reason: str) -> None:
+        """Tell that a late file cannot be had; the jobs there hear of it in the background."""
+        self._tell(reference, lambda notes: notes.refuse(occurrence, reason))
+
+    def recall(self, reference: str, occurrence: UUID) -> bool:
+        """Whether the store may drop a late file: not while it is being brought. Once it is there, it stays there."""
+        if journal_reader.ending(self._engine.folder(reference).journal) is not None:
+            return True
+        try:
+            return self._engine.late_notes(reference).recall(occurrence)
+        except FileNotFoundError:
+            return True
+
+    def keeps(self, reference: str, occurrence: UUID) -> bool:
+        """Whether a late file lies there, whole: it need not be told of again, whatever becomes of it here."""
+        note = self._engine.late_notes(reference).find(occurrence)
+        return note is not None and note.state in KEPT
+
+    def _tell(self, reference: str, tell: Callable[[LateNotes], None]) -> None:
+        """Note what is told of a late file; nothing is where the job has ended or is gone."""
+        folder = self._engine.folder(reference)
+        if journal_reader.ending(folder.journal) is None:
+            with contextlib.suppress(FileNotFoundError):
+                tell(self._engine.late_notes(reference))
+                self._go_on(reference, folder, Crumbs.of(folder.path))
+
+    def _go_on(self, reference: str, folder: AttemptFolder, crumbs: Crumbs) -> None:
+        """Do what is left to do for late files, in the background."""
+        if crumbs.has_late:
+            notes = self._engine.late_notes(reference)
+            self._engine.deliveries.go_on(reference, notes, folder.path, lambda: self._session)
 
     def outputs(self, reference: str) -> Iterator[OutputFile]:
         """The files of the output object, which are in the workspace."""
@@ -195,7 +243,7 @@ class OwnersReana:
 
     def release(self, reference: str) -> None:
         """Let go of what lies here for the replay; what lies there stays until it is deleted."""
-        self._engine.followers.pop(reference, None)
+        self._engine.forget(reference)
         self._engine.folder(reference).release()
 
     def delete(self, reference: str) -> None:
@@ -217,7 +265,7 @@ class OwnersReana:
             except RunGone:
                 check_account(session, crumbs)
         for earlier in references:
-            self._engine.followers.pop(earlier, None)
+            self._engine.forget(earlier)
             self._engine.folder(earlier).delete()
 
 

@@ -12,9 +12,10 @@ from stemma.engines.protocol import EngineIdentity, Job
 from stemma.engines.reana.answers import RunState
 from stemma.engines.reana.crumbs import Crumbs, document_name
 from stemma.engines.reana.faults import AlreadyStarted, ReanaTrouble
-from stemma.engines.reana.inputs import Upload, job_order
+from stemma.engines.reana.inputs import Upload, job_order, late_uploads
 from stemma.engines.reana.prepare import Prepared
 from stemma.engines.reana.session import ReanaSession
+from stemma.engines.reana.uploaded import Uploaded
 from stemma.errors import EngineUnreachable
 from stemma.records import Json
 
@@ -28,9 +29,17 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 class Submission:
     """One attempt on its way."""
 
-    def __init__(self, session: ReanaSession, job: Job, crumbs: Crumbs, store_path: Callable[[str], Path]) -> None:
+    def __init__(
+        self,
+        session: ReanaSession,
+        job: Job,
+        crumbs: Crumbs,
+        store_path: Callable[[str], Path],
+        *,
+        late_seconds: float,
+    ) -> None:
         self._session, self._job, self.crumbs = session, job, crumbs
-        self._store_path = store_path
+        self._store_path, self._late_seconds = store_path, late_seconds
         self._document_name = document_name(job.run_uuid, job.attempt)
 
     def complete(self, prepared: Prepared) -> Crumbs:
@@ -41,12 +50,13 @@ class Submission:
             EngineRefused: REANA does not take it; nothing of it is left there.
         """
         order = job_order(self._job.inputs)
-        uploads = [*order.uploads, *self._of_the_document(prepared)]
+        uploads = [*order.uploads, *late_uploads(order.late, self._late_seconds), *self._of_the_document(prepared)]
         try:
             if self.crumbs.workflow_id is None:
                 self._create(self._specification(prepared, order.parameters, uploads))
-            for upload in uploads:
-                self._upload(upload)
+            self._bring(uploads)
+            if order.late:
+                self.crumbs = self.crumbs.noting(has_late=True)
             self._start()
         except EngineUnreachable:
             raise
@@ -105,11 +115,13 @@ class Submission:
                 return status.identity
         return None
 
-    def _upload(self, upload: Upload) -> None:
-        if upload.place in self.crumbs.uploaded:
-            return
-        self._session.upload(self._id, upload.place, upload.source, upload.size_bytes)
-        self.crumbs = self.crumbs.noting(uploaded=(*self.crumbs.uploaded, upload.place))
+    def _bring(self, uploads: list[Upload]) -> None:
+        """Upload what is not there yet."""
+        there = Uploaded(self.crumbs.path.parent, self._id)
+        for upload in uploads:
+            if upload.place not in there:
+                self._session.upload(self._id, upload.place, upload.source, upload.size_bytes)
+                there.add(upload.place)
 
     def _start(self) -> None:
         with contextlib.suppress(AlreadyStarted):  # by us, who were killed before writing it down
@@ -120,7 +132,7 @@ class Submission:
         """Leave nothing there of what was refused."""
         if self.crumbs.workflow_id is not None:
             self._session.delete(self.crumbs.workflow_id)
-            self.crumbs = self.crumbs.noting(workflow_id=None, uploaded=(), creating_since=None)
+            self.crumbs = self.crumbs.noting(workflow_id=None, creating_since=None)
 
     @property
     def _id(self) -> str:

@@ -4,9 +4,10 @@
 # tool() its command line, ok() what its exit codes mean, and cp() as main.
 # H, T the HOME and TMPDIR that the engine names; O the job's own folder, P the same without links; W, Q the workspace;
 # K where the job's files are kept; I S E L standard input, output, error and time limit; C whether the engine copies inputs into O;
-# X whether anything went wrong that is ours; R what fix() and sub() give.
+# X whether anything went wrong that is ours; R what fix() and sub() give. Of late files: B their folder in a run that has some,
+# F those of this job (a line each: identity, place), M how many seconds it waits, A the places of those that have come.
 
-H=$HOME T=${TMPDIR:-$G} X=0 I= S= E= L= C= N='
+H=$HOME T=${TMPDIR:-$G} X=0 I= S= E= L= C= B= F= A= N='
 '
 bad() { printf 'stemma: %s\n' "$1" >&2; X=1; }
 sub() {
@@ -36,7 +37,8 @@ need() {
     case $a in
       z*) z=${a#z};;
       *) if ! [ -e "$R" ]; then bad "the input $R did not arrive"
-         elif [ -n "$z" ] && [ "$z" != `wc -c <"$R"` ]; then bad "the input $R arrived in part"; fi
+         elif stands "$R"; then bad "the input $R has not arrived"
+         elif [ -n "$z" ] && ! came "$R" && [ "$z" != `wc -c <"$R"` ]; then bad "the input $R arrived in part"; fi
          z=;;
     esac
   done
@@ -61,7 +63,7 @@ run() {
     case $a in "$W"/cwl/docker_stagedir/*)
       if ! [ -e "$a" ] && ! [ -e "`ls -d "${a%/*}"/* 2>/dev/null | head -n 1`" ]; then
         bad "the input $a did not arrive"; exit 1
-      fi;;
+      elif stands "$a"; then bad "the input $a has not arrived"; exit 1; fi;;
     esac
   done
   exec "$@"
@@ -113,6 +115,96 @@ open() {
   case $1 in '') return 0;; /*|*..*) bad "'$1' is no place for an output"; return 0;; */*) mkdir -p "./${1%/*}";; esac
   : >"./$1" || bad "'$1' could not be opened"
 }
+# What lies in the place of a late file is as long as 'stemma:late ', its identity and the end of the line.
+stands() {
+  [ -n "$B" ] && [ -f "$1" ] && ! came "$1" && [ `wc -c <"$1"` -eq 49 ] || return 1
+  IFS= read -r l <"$1"
+  case $l in 'stemma:late '*) ;; *) return 1;; esac
+  u=${l#'stemma:late '} n=
+  while IFS= read -r l; do case $l in "$u "*) n=${l#* };; esac; done <"$B/files"
+  [ -n "$n" ]
+}
+came() { case $N$A in *"$N$1$N"*) return 0;; esac; return 1; }
+small() {
+  if command -v find >/dev/null; then find "$1" -type f -size 49c; return; fi
+  for f in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+    if [ -L "$f" ]; then :; elif [ -d "$f" ]; then small "$f"; elif [ -f "$f" ]; then printf '%s\n' "$f"; fi
+  done
+}
+look() {
+  while IFS= read -r f; do
+    case $f in ?*) if stands "$f"; then F=$F$u' '$f$N; fi;; esac
+  done <<STEMMA-FILES
+`small "$1"`
+STEMMA-FILES
+}
+staged() {
+  V=
+  while IFS= read -r d; do
+    case $d in "$W"/cwl/docker_stagedir/stg*) d=${d#"$W"/cwl/docker_stagedir/} d=${d%%/*};; *) continue;; esac
+    case $V in *" $d "*) ;; *) V="$V $d "; if [ -d "$W/cwl/docker_stagedir/$d" ]; then look "$W/cwl/docker_stagedir/$d"; fi;; esac
+  done <<STEMMA-WORDS
+`tr '\0 ' '\n\n' <"/proc/$$/cmdline"`
+STEMMA-WORDS
+}
+laid() {
+  for f in "$O"/* "$O"/.[!.]* "$O"/..?*; do
+    if ! [ -L "$f" ]; then continue
+    elif [ -d "$f" ]; then
+      if [ -n "`small "$f/."`" ]; then g=`readlink "$f"` && rm "$f" && command cp -R "$g" "$f" || bad "the folder '$f' could not be laid down"; fi
+    elif stands "$f"; then F=$F$u' '$f$N; fi
+  done
+  look "$O"
+}
+missing() {
+  D=
+  while IFS=' ' read -r u f; do
+    [ -n "$u" ] || continue
+    if [ -e "$B/$u.refused" ] && IFS= read -r l <"$B/$u.refused"; then bad "$l"; return 1; fi
+    if ! { [ -e "$B/$u.here" ] && IFS= read -r l <"$B/$u.here"; }; then D="$D $u"; fi
+  done <<STEMMA-LATE
+$F
+STEMMA-LATE
+}
+await() {
+  p=0 w=1
+  while missing || return 1; [ -n "$D" ]; do
+    if [ $p = 0 ]; then
+      mkdir -p "$B/waits" && printf '%s\n%s\nstemma:end\n' "$J" "$D" >"$B/waits/${K##*/}"
+    fi
+    if [ $p -ge "$M" ]; then
+      for u in $D; do
+        while IFS= read -r l; do
+          case $l in "$u "*) printf '\nstemma:overdue %s\n' "$u"; bad "the file '${l#* }' has not arrived within $M s";; esac
+        done <"$B/files"
+      done
+      return 1
+    fi
+    sleep $w || return 1
+    p=$((p + w))
+    if [ $p -gt 60 ]; then w=5; fi
+  done
+}
+arrive() {
+  while IFS=' ' read -r u f; do
+    [ -n "$u" ] || continue
+    IFS= read -r z <"$B/$u.here"
+    if [ -L "$f" ]; then rm "$f" && ln -s "$B/$u" "$f"; else rm -f "$f" && command cp "$B/$u" "$f"; fi
+    if [ "$z" != "`wc -c <"$f"`" ]; then bad "the input $f arrived in part"; fi
+    A=$A$f$N
+  done <<STEMMA-LATE
+$F
+STEMMA-LATE
+}
+late() {
+  if ! [ -e "$W/stemma/late/limit" ]; then return 0; fi
+  B=$W/stemma/late
+  IFS= read -r M <"$B/limit"
+  [ -r "/proc/$$/cmdline" ] || { bad "it cannot be told which files this job has to wait for"; return 1; }
+  staged
+  laid
+  if [ -n "$F" ]; then await && arrive; fi
+}
 words() { tail -c 1000000 "$1" 2>/dev/null || cat "$1"; }
 ok() { return "$1"; }
 main() {
@@ -128,6 +220,7 @@ main() {
     case $l in PATH=*) printf %s "${l#?????}";; esac; done`
   PATH=${p:-$PATH}
   export HOME TMPDIR PATH
+  late || return 1
   given
   case $L in 0) L=;; *[!0-9]*) bad "'$L' is no time limit";; esac
   case $I in ''|/*) ;; *) bad "'$I' is no place for standard input";; esac

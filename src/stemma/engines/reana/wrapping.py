@@ -7,8 +7,13 @@ OUT, it runs the tool there, says what came of it in a block of lines (see :mod:
 the files in the workspace and returns the tool's exit code. The tool's words never stand where our shell would read
 them: they are arguments of a function, or a here-document for tools that bring shell of their own.
 
+Before the tool is run, the wrapper waits for late files. What lies in the place of one is a file that names it; the job
+looks for such files in all places that its own command line and its own folder have, so that a document is the same
+whether its inputs are late or not, and each element of a scatter waits for its own files alone.
+
 POSIX shell only (dash, bash, busybox), and the programs that every image with a shell has: cat, cksum, cp, ln, mkdir,
-rm, tr, wc. ``date``, ``readlink``, ``sha1sum``, ``sha256sum`` and ``tail`` are used where they are there.
+rm, tr, wc. ``date``, ``readlink``, ``sha1sum``, ``sha256sum`` and ``tail`` are used where they are there; ``sleep`` is
+needed where files are late, and so is ``/proc``.
 """
 
 import re
@@ -22,6 +27,8 @@ FOLDER: Final = "stemma"
 """The folder of the workspace in which the files of each job are kept."""
 SCRIPT: Final = f"{FOLDER}/wrapper.sh"
 """Where the functions of all jobs lie in the workspace."""
+LATE_FOLDER: Final = f"{FOLDER}/late"
+"""The folder of the workspace for late files; :mod:`stemma.engines.reana.late` tells what lies there."""
 
 _CRC: Final = 0x04C11DB7
 _FOLDER_NAME_LENGTH: Final = 150

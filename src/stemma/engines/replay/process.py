@@ -27,9 +27,10 @@ from stemma.engines.cwltool.identity import ProcessIdentity
 from stemma.engines.cwltool.journal import Beginning
 from stemma.engines.cwltool.last_errors import LastErrors
 from stemma.engines.cwltool.nodes import find_node, use_node
-from stemma.engines.cwltool.ports import FinalOutputs, StagedInputs
+from stemma.engines.cwltool.ports import FinalOutputs
 from stemma.engines.protocol import JobState
 from stemma.engines.replay import tools
+from stemma.engines.replay.inputs import ReplayedInputs
 from stemma.engines.replay.recorder import AppendedJournal, ReplayRecorder
 from stemma.engines.replay.results import ELSEWHERE, RESULTS_FILE, Results, read_results
 from stemma.forkserver import Channel
@@ -127,7 +128,7 @@ def _go_through(order: RunOrder, folder: AttemptFolder, recorder: ReplayRecorder
 
 def _run(order: RunOrder, folder: AttemptFolder, recorder: ReplayRecorder) -> run.Outcome:
     tools.install()
-    inputs = StagedInputs(recorder).of_value(order.inputs)
+    inputs = ReplayedInputs(recorder).of_value(order.inputs)
     document = run.load(folder, order, tools.make_process)
     executor = tools.ReplayExecutor()
     context = run.context_of(order, folder, recorder)

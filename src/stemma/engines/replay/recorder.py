@@ -1,6 +1,7 @@
 """A recorder for a run that took place elsewhere: its times and digests, and the same identities in every replay."""
 
 import os
+import re
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from stemma.engines.cwltool import journal_reader
 from stemma.engines.cwltool.folder import AttemptFolder
 from stemma.engines.cwltool.journal import Entry, Journal
 from stemma.engines.cwltool.recorder import Recorder
-from stemma.engines.protocol import FileSeen, FileUsed, StepEnded, StepStarted
+from stemma.engines.protocol import FileSeen, FileUsed, StepEnded, StepStarted, StepWaits
 from stemma.engines.replay.results import JobResult, LeftFile, Results, identity, namespace_of
 from stemma.records import Content
 
@@ -60,11 +61,21 @@ def _identity(entry: Entry) -> tuple[object, ...] | None:
             return "started", step
         case StepEnded(uuid=step):
             return "ended", step
+        case StepWaits(key=key):
+            return "waits", key
         case FileSeen(occurrence=occurrence):
             return "file", occurrence.uuid
         case FileUsed(usage=usage):
             return "used", usage.step, usage.occurrence, usage.port, usage.position
     return None
+
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+def path_of(key: str) -> str:
+    """The path of the step whose execution has ``key``."""
+    return _INDEX.sub("", key)
 
 
 class ReplayRecorder(Recorder):
@@ -79,10 +90,13 @@ class ReplayRecorder(Recorder):
         """The places of the files that were read and whose bytes are not here."""
         self.trouble: OSError | None = None
         """What went wrong on this machine, so that this replay says nothing of the run."""
+        self.late = {UUID(occurrence): file for occurrence, file in results.late.items()}
+        """The late files that have come, by their occurrences."""
         self.moment = results.began_at
         self._namespace = namespace_of(run_uuid, attempt)
         self._minted: Counter[tuple[str, ...]] = Counter()
         self._stand_ins: dict[tuple[int, int], LeftFile] = {}
+        self.write(*(StepWaits(wait.key, path_of(wait.key), wait.occurrences, wait.at) for wait in results.waits))
 
     def without_places(self, text: str) -> str:
         """``text`` with paths told from where tools work: neither the run's folder nor that of the replay."""
@@ -109,6 +123,9 @@ class ReplayRecorder(Recorder):
         if os.path.realpath(path).startswith(f"{os.path.realpath(self.folder.tmp)}/"):
             raise ContentUnknown(path)
         return super().content_of(path)
+
+    def step_waits(self, key: str, path: str, occurrences: tuple[UUID, ...]) -> None:
+        """Say nothing: that this replay goes no further does not mean that the job elsewhere waits; that one tells."""
 
     def stands_in(self, path: str, file: LeftFile) -> None:
         """Note that the file at ``path`` has the name and the size of ``file``, and none of its bytes."""

@@ -61,6 +61,16 @@ class JobResult:
 
 
 @dataclass(frozen=True, slots=True)
+class JobWait:
+    """A tool's job waits for late files, or did."""
+
+    key: str
+    """The key of the step execution that it is."""
+    occurrences: tuple[UUID, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnd:
     """How the engine says that the run ended."""
 
@@ -83,6 +93,9 @@ class Results:
     """What the engine itself says of its outputs: by port, the SHA-1 digests of the files. Only for comparison."""
     sha1: dict[str, str] = field(default_factory=dict)
     """SHA-1 by SHA-256, of what the jobs left."""
+    late: dict[str, LeftFile] = field(default_factory=dict)
+    """By occurrence, the late files that have come: what they are, and where they lie."""
+    waits: tuple[JobWait, ...] = ()
 
 
 def identity(namespace: UUID, names: Iterable[str]) -> UUID:

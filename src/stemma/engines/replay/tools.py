@@ -186,7 +186,12 @@ class ReplayAccess(ConfinedAccess):
 
 
 class ReplayExecutor(RunExecutor):
-    """Goes through the jobs one after another; what a step asks for was given to it elsewhere."""
+    """Goes through the jobs one after another; what a step asks for was given to it elsewhere.
+
+    It does not wait for late files: what cannot go on without one is gone through by a later replay.
+    """
+
+    waits_for_files = False
 
     def __init__(self) -> None:
         super().__init__(1)

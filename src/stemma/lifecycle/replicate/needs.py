@@ -15,6 +15,8 @@ from stemma.planning.durations import expected_seconds, remaining_seconds
 from stemma.planning.situation import StepNeed
 from stemma.records import StepDefinition, StepKind, WorkflowStructure
 
+OUTPUTS: Final = "*outputs"
+"""Stands for the end of a run among its steps."""
 _INDEX: Final = re.compile(r"\[(\d+)\]")
 
 
@@ -101,6 +103,10 @@ def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
     keys = {file.occurrence: file.key for file in situation.files}
     expected = {one.key: one for one in _Expectation(situation).executions()}
     needs = []
+    handed_on = _handed_on(situation)
+    if handed_on:
+        left = tuple(sorted(expected.keys() - ended))
+        needs.append(StepNeed(OUTPUTS, situation.run, handed_on, left, seconds=0.0, is_waiting=not left))
     for execution in _with_unexpected(expected, waits, running):
         if execution.key in ended:
             continue
@@ -121,6 +127,12 @@ def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
             )
         )
     return needs
+
+
+def _handed_on(situation: RunSituation) -> tuple[str, ...]:
+    """Inputs that are outputs of the run as they are: the run cannot end without them."""
+    ports = {source for port in situation.structure.outputs for source in port.sources if "/" not in source}
+    return tuple(sorted({file.key for file in situation.files if file.port in ports}))
 
 
 def _with_unexpected(

@@ -27,7 +27,6 @@ from stemma.planning.situation import (
     RunShare,
     Situation,
     StoreState,
-    StreamRate,
     WantedFile,
 )
 
@@ -290,5 +289,4 @@ def link_of(replica: Replica) -> str:
 def _link(name: str, rates: LinkRates | None, most_streams: int) -> LinkState:
     if rates is None:
         return LinkState(name, most_streams=most_streams)
-    seen = tuple(StreamRate(streams, rate, 1.0) for streams, rate in sorted(rates.by_streams.items()))
-    return LinkState(name, seen, rates.bytes_per_second, most_streams, rates.seconds_per_request)
+    return LinkState(name, rates.rates, rates.bytes_per_second, most_streams, rates.seconds_per_request)

@@ -10,6 +10,18 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
+_INDEXES = (
+    ("ix_revision_spec", "revision", "spec_sha256"),
+    ("ix_revision_inputs", "revision", "inputs_sha256"),
+    ("ix_revision_file_content", "revision_file", "sha256"),
+    ("ix_capture_content", "capture", "sha256"),
+)
+"""What the store asks before it lets a content go."""
+
+
+def _indexes_of(table: str) -> set[str | None]:
+    return {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}
+
 
 def upgrade() -> None:
     """Apply."""
@@ -99,19 +111,19 @@ def upgrade() -> None:
     op.create_table(
         "store_space",
         sa.Column("home", identifier(64), nullable=False),
-        sa.Column("replica_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("reserved_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("hits", sa.BigInteger(), nullable=False),
-        sa.Column("misses", sa.BigInteger(), nullable=False),
-        sa.Column("saved_bytes", sa.BigInteger(), nullable=False),
         sa.Column("moved_bytes", sa.BigInteger(), nullable=False),
-        sa.Column("evicted_bytes", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("home"),
     )
+    for name, table, column in _INDEXES:
+        if name not in _indexes_of(table):  # a downgrade may have left it
+            op.create_index(name, table, [column])
 
 
 def downgrade() -> None:
     """Take back. What was fetched stays in the store, and where it came from is lost."""
+    if op.get_bind().dialect.name == "sqlite":  # MySQL needs them for the foreign keys, having no others any more
+        for name, table, _ in _INDEXES:
+            op.drop_index(name, table)
     op.drop_table("store_space")
     op.drop_table("step_wait")
     op.drop_table("replication")
