@@ -35,6 +35,8 @@ BUSY_SECONDS: Final = 0.25
 """How long at most between two rounds while something is moved."""
 SOON_SECONDS: Final = 0.1
 """How soon to read again after word of something new: many words come while a run goes on."""
+READY_SECONDS: Final = 5.0
+"""After that long without work, what fetches is loaded, so that the first file need not wait for it."""
 _READING_SHARE: Final = 5
 """Reading the situation takes a fifth of the time at most."""
 _LONGEST_PAUSE_SECONDS: Final = 60.0
@@ -55,6 +57,7 @@ class Replicator:
         self._rounds: Rounds | None = None
         self._claimed: dict[int, tuple[Replica, int]] = {}
         """What is being moved, with its fence."""
+        self._began = time.monotonic()
         self._next_read = self._next_renewal = self._last_read = 0.0
 
     def start(self) -> None:
@@ -108,15 +111,18 @@ class Replicator:
     def _plan(self) -> bool:
         """Read what is wanted and say what to move; whether there is anything."""
         with self._installation.database.reading() as session:
-            if not self._claimed and not replicas.has_open(session, self._installation.home_id):
-                return False
+            is_open = bool(self._claimed) or replicas.has_open(session, self._installation.home_id)
+        if not is_open and time.monotonic() - self._began < READY_SECONDS:
+            return False
         if self._rounds is None or self._mover is None:
             self._rounds, self._mover = self._made()
+        if not is_open:
+            return False
         self._rounds.go(self._mover, self._claimed)
         return bool(self._claimed)
 
     def _made(self) -> "tuple[Rounds, Mover]":
-        """What moves and plans: loaded when something is first wanted, since most installations never do."""
+        """What moves and plans: loaded when something is first wanted, or when there is time for it."""
         from stemma.lifecycle.moving.mover import Mover  # noqa: PLC0415 - see above
         from stemma.lifecycle.moving.orders import Limits  # noqa: PLC0415 - see above
         from stemma.lifecycle.replicate.round import Rounds  # noqa: PLC0415 - see above

@@ -1,0 +1,98 @@
+"""Addresses in inputs: how they are told apart, shown, and what folders and late files become."""
+
+from uuid import uuid4
+
+import pytest
+
+from stemma.cwl.arrivals import unknown_files, with_contents
+from stemma.cwl.filereferences import FileReference, SourceKind, problem_of
+from stemma.lifecycle.sources import as_tree, shown
+from stemma.records import Content
+from stemma.storages.protocol import Listed, SourceInfo
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://data.example.org/a%20b.csv?x=1",
+        "http://data.example.org/a",
+        "s3://bucket/key",
+        "gs://bucket/key",
+        "az://container/key",
+        "rclone:share/a",
+        "file:///srv/data/a",
+    ],
+)
+@pytest.mark.parametrize("kind", ["File", "Directory"])
+def test_location_when_an_address_then_it_lies_elsewhere(location: str, kind: str) -> None:
+    value = {"class": kind, "location": location}
+    source = FileReference("x", "", value).source
+    assert (problem_of(value), source.kind, source.text) == (None, SourceKind.REMOTE, location)
+
+
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("ftp://data.example.org/a", "addresses begin with one of"),
+        ("file:a.csv", "files of the server cannot be named"),
+        ("file://host/etc/passwd", "files of the server cannot be named"),
+        ("/etc/passwd", "files of the server cannot be named"),
+        ("https://data.example.org/" + "a" * 5000, "at most 4096 characters"),
+        ("https://data.example.org/a\nb", "can be printed"),
+    ],
+)
+def test_location_when_no_address_that_is_taken_then_refused_with_what_to_do(location: str, words: str) -> None:
+    assert words in (problem_of({"class": "File", "location": location}) or "")
+
+
+@pytest.mark.parametrize("checksum", ["sha1$2fd4e1c67a2d28fced849ee1bb76e7391b93eb12", "sha256:abc", 7])
+def test_checksum_when_it_cannot_be_checked_then_refused(checksum: object) -> None:
+    value = {"class": "File", "location": "s3://b/k", "checksum": checksum}
+    assert "sha256:" in (problem_of(value) or "")
+
+
+def test_checksum_when_written_as_cwl_has_it_then_it_is_what_the_bytes_must_have() -> None:
+    for mark in ":$":
+        value = {"class": "File", "location": "s3://b/k", "checksum": f"sha256{mark}{'a' * 64}"}
+        assert problem_of(value) is None
+        assert FileReference("x", "", value).expected == "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("address", "seen"),
+    [
+        ("https://d.example.org/a?X-Amz-Signature=abc&y=1", "https://d.example.org/a"),
+        ("https://d.example.org/a?token=abc", "https://d.example.org/a"),
+        ("https://d.example.org/a?year=2012", "https://d.example.org/a?year=2012"),
+        ("s3://bucket/what?sig=x", "s3://bucket/what?sig=x"),
+        ("https://[broken?sig=x", "https://[broken"),
+    ],
+)
+def test_shown_when_the_query_gives_access_then_it_is_left_out(address: str, seen: str) -> None:
+    assert shown(address) == seen
+
+
+def test_tree_when_files_lie_in_folders_then_they_are_found_there() -> None:
+    infos = {path: SourceInfo(f"s3://b/{path}", path, 1, "v") for path in ("a", "d/b", "d/e/c")}
+    tree = as_tree(Listed(path, info) for path, info in infos.items())
+    assert tree == {"a": infos["a"], "d": {"b": infos["d/b"], "e": {"c": infos["d/e/c"]}}}
+
+
+def test_tree_when_a_file_and_a_folder_have_one_name_then_the_folder_stays() -> None:
+    listed = [Listed(path, SourceInfo(path, path, 1, "v")) for path in ("d", "d/b", "d")]
+    assert list(as_tree(listed)["d"]) == ["b"]
+
+
+def test_inputs_when_late_files_have_come_then_they_are_told_and_others_stay() -> None:
+    late, other = uuid4(), uuid4()
+    inputs = {
+        "x": [{"class": "File", "stemma:occurrence": str(late), "basename": "a"}],
+        "y": {"class": "File", "stemma:occurrence": str(other), "checksum": "sha256:00", "size": 1},
+        "z": 3,
+    }
+    assert unknown_files(inputs) == [late]
+    filled = with_contents(inputs, {late: Content("f" * 64, 9)})
+    assert filled["x"][0]["checksum"] == "sha256:" + "f" * 64
+    assert filled["x"][0]["size"] == 9
+    assert (filled["y"], filled["z"]) == (inputs["y"], 3)
+    assert "checksum" not in inputs["x"][0]
