@@ -139,9 +139,10 @@ def test_branch_on_which_most_hangs_comes_first() -> None:
 
 
 def test_ready_step_whose_files_are_here_starts_before_the_others() -> None:
-    steps = (StepNeed("a", "r", ("far",), (), 50.0), StepNeed("b", "r", ("here",), (), 1.0))
+    busy = StepNeed("busy", "r", (), (), 30.0, is_running=True)
+    steps = (busy, StepNeed("a", "r", ("far",), (), 50.0), StepNeed("b", "r", ("here",), (), 1.0))
     store = StoreState(1000, (HeldFile("here", 10, "a"),))
-    decision = plan(Situation((WantedFile("far", "a", 10),), steps, LINKS, store))
+    decision = plan(Situation((WantedFile("far", "a", 10),), steps, LINKS, store, (RunShare("r", slots=1),)))
     assert decision.steps == (("r", "b"), ("r", "a"))
 
 

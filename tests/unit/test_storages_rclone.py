@@ -1,6 +1,5 @@
 """The rclone of a process: what it sees of us, and how it ends."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -104,10 +103,11 @@ def test_daemon_when_the_process_that_wants_it_is_killed_then_it_ends(how):
         "time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        guardian, _ = process.stdout.readline().split(maxsplit=1)
+        guardian, folder = process.stdout.readline().split()
         whole = [psutil.Process(int(guardian)), *psutil.Process(int(guardian)).children()]
         process.send_signal(how)
     assert all(gone(one) for one in whole)
+    assert not Path(folder).exists()
 
 
 def test_daemon_when_rclone_is_not_there_then_unavailable(daemon, monkeypatch):
@@ -176,7 +176,9 @@ def test_refusal_when_rclone_says_something_then_its_meaning_and_not_its_words(t
 def test_guardian_when_it_is_not_wanted_then_it_ends_what_it_started(tmp_path):
     from stemma.storages import rclone_guardian
 
-    command = [sys.executable, "-I", "-S", rclone_guardian.__file__, "/bin/sleep", "600"]
+    folder = tmp_path / "folder"
+    (folder / "with").mkdir(parents=True)
+    command = [sys.executable, "-I", "-S", rclone_guardian.__file__, str(folder), "/bin/sleep", "600"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         deadline = time.monotonic() + WAIT_SECONDS
         while not (children := psutil.Process(process.pid).children()):
@@ -184,4 +186,4 @@ def test_guardian_when_it_is_not_wanted_then_it_ends_what_it_started(tmp_path):
         process.stdin.close()
         assert process.wait(WAIT_SECONDS) == 0
     assert gone(children[0])
-    assert os.getpid() != children[0].pid
+    assert not folder.exists()

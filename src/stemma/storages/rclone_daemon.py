@@ -176,7 +176,7 @@ class RcloneDaemon:
         # The proxy stands in the environment: whoever may list processes sees their arguments.
         environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "RCLONE_HTTP_PROXY": way.url}
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", rclone_guardian.__file__, rclone, *options],
+            [sys.executable, "-I", "-S", rclone_guardian.__file__, str(folder), rclone, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

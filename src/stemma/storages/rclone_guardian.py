@@ -1,12 +1,14 @@
 """Starts rclone and ends it, with the process that wants it: also when that one is killed.
 
-Run as a program of its own, with the standard library alone: ``guardian.py COMMAND…``. Its standard input is held open
-by who wants it; when that ends, or its parent is another one, it is over. Whoever kills the guardian kills rclone too.
+Run as a program of its own, with the standard library alone: ``guardian.py FOLDER COMMAND…``. Its standard input is
+held open by who wants it; when that ends, or its parent is another one, it is over, and the folder is cleared away.
+Whoever kills the guardian kills rclone too.
 """
 
 import ctypes
 import os
 import select
+import shutil
 import signal
 import sys
 from types import FrameType
@@ -15,8 +17,8 @@ _PR_SET_PDEATHSIG = 1
 _LOOK_SECONDS = 1.0
 
 
-def main(command: list[str]) -> int:
-    """Run ``command`` as long as it is wanted."""
+def main(folder: str, command: list[str]) -> int:
+    """Run ``command`` as long as it is wanted, and take ``folder`` away after it."""
     parent = os.getppid()
     child = os.fork()
     if child == 0:
@@ -34,8 +36,9 @@ def main(command: list[str]) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
