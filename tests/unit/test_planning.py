@@ -238,4 +238,4 @@ def work_of(steps: int) -> int:
 
 
 def test_decision_over_twice_as_much_takes_hardly_more_than_twice_the_work() -> None:
-    assert work_of(200) < 2.5 * work_of(100)
+    assert work_of(800) < 2.5 * work_of(400)
