@@ -157,7 +157,7 @@ class Replicator:
             raise
         for replica_id, what in ended:
             if self._claimed.pop(replica_id, None) is not None and self._rounds is not None:
-                self._rounds.ended(replica_id)
+                self._rounds.ended(replica_id, 0 if isinstance(what, StemmaError) else what.moved_bytes)
             if isinstance(what, StemmaError) and self._mover is not None:
                 self._mover.drop(str(replica_id), keep_part=True)
         self._next_read = 0.0

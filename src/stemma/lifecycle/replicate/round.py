@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
@@ -36,6 +37,8 @@ AHEAD_PER_STREAM: Final = 8
 """How many files are claimed for each stream before they begin: small ones then follow each other without a pause."""
 _IN_USE_SECONDS: Final = 2.0
 """How long a copy that could not be taken back is left alone."""
+_SERVED_SECONDS: Final = 60.0
+"""How long what a run was given counts, where several share a link."""
 _COUNT_SECONDS: Final = 60.0
 """How often what lies in a bounded store is counted."""
 
@@ -52,10 +55,16 @@ class Rounds:
         """Copies that a step reads, until when they are believed to be."""
         self._counted: tuple[float, int] = (0.0, 0)
         """When the store was counted, and the bytes in it that are no copies."""
+        self._needed_by: dict[int, tuple[int, ...]] = {}
+        """The runs that need a copy, as they were read last."""
+        self._served: deque[tuple[float, int, int]] = deque()
+        """What was brought lately: when, for which run, how many bytes."""
 
-    def ended(self, replica_id: int) -> None:
+    def ended(self, replica_id: int, moved_bytes: int) -> None:
         """A transfer has ended."""
         self._orders.pop(replica_id, None)
+        for run_id in self._needed_by.get(replica_id, ()):
+            self._served.append((time.monotonic(), run_id, moved_bytes))
 
     def go(self, mover: Mover, claimed: dict[int, tuple[Replica, int]]) -> None:
         """Do one round. ``claimed`` is what is being moved, with its fences; what is claimed here is added to it."""
@@ -107,8 +116,23 @@ class Rounds:
         )
         most = self._installation.settings.replication_streams
         links = tuple(_link(name, rates.get(name), most) for name in sorted({file.remote for file in files}))
-        shares = tuple(RunShare(str(run), slots=self._installation.settings.cores) for run in outlook.runs)
+        shares = tuple(self._shares(outlook))
         return Situation(files, tuple(outlook.steps), links, store, shares)
+
+    def _shares(self, outlook: Outlook) -> Iterator[RunShare]:
+        """What each run has had of the link lately, so that none waits for ever behind the others."""
+        needed_by: dict[int, list[int]] = {}
+        for need in outlook.needs:
+            needed_by.setdefault(need.replica_id, []).append(need.run_id)
+        self._needed_by = {replica_id: tuple(runs) for replica_id, runs in needed_by.items()}
+        while self._served and self._served[0][0] < time.monotonic() - _SERVED_SECONDS:
+            self._served.popleft()
+        served: dict[int, int] = {}
+        for _, run_id, count in self._served:
+            served[run_id] = served.get(run_id, 0) + count
+        for run_id in outlook.runs:
+            slots = self._installation.settings.cores
+            yield RunShare(str(run_id), served_bytes=served.get(run_id, 0), slots=slots, came=run_id)
 
     def _claim(
         self, decided: Plan, situation: Situation, wanted: dict[str, Replica], claimed: dict[int, tuple[Replica, int]]
