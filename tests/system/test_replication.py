@@ -1,8 +1,10 @@
 """Runs whose inputs lie elsewhere: a whole service with a worker, a real server of data, the embedded engine."""
 
 import hashlib
+import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from conftest import Served, opened_installation, served_installation, working
 from support.data_server import DataServer, data_server
 from support.databases import KINDS
+from support.storages import PASSWORD, USER, rclone_serving
 
 SPEC = """\
 cwlVersion: v1.2
@@ -102,7 +105,7 @@ def test_run_when_its_last_input_is_late_then_the_first_step_ends_before_it_come
         assert "two" not in states(early)
         data.let_go(name)
         ended = Served.run_to_end(user, run)
-        assert ended["status"] == "finished", ended
+        assert ended["status"] == "finished", ended["reason"]
         assert ended["inputs"]["last"]["checksum"] == f"sha256:{hashlib.sha256(b'last' * 1000).hexdigest()}"
         record = user.get(f"/provenance/json/{run}").json()
         kinds = [activity for activity in record["activity"].values() if "replication of" in str(activity)]
@@ -117,7 +120,7 @@ def test_run_when_the_same_version_is_needed_again_then_nothing_is_moved(service
     with service.client_as("user_1") as user:
         for _ in range(2):
             ended = Served.run_to_end(user, run_id(submitted(user, inputs)))
-            assert ended["status"] == "finished", ended
+            assert ended["status"] == "finished", ended["reason"]
     assert [data.reads(name) for name in names] == [1, 1]
 
 
@@ -153,7 +156,7 @@ def test_run_when_the_connection_breaks_then_it_goes_on_where_it_was(service: Se
     inputs = {"first": elsewhere(url), "last": elsewhere(data.put(Served.name("b"), b"b"))}
     with service.client_as("user_1") as user:
         ended = Served.run_to_end(user, run_id(submitted(user, inputs)))
-    assert ended["status"] == "finished", ended
+    assert ended["status"] == "finished", ended["reason"]
     assert ended["inputs"]["first"]["checksum"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
     assert any(asked and asked != "bytes=0-" for method, path, asked in data.requests if path == f"/{name}")
 
@@ -192,7 +195,7 @@ def test_run_when_the_store_is_smaller_than_the_set_then_files_make_room_for_eac
         service.client_as("user_1") as user,
     ):
         ended = Served.run_to_end(user, run_id(submitted(user, inputs)))
-        assert ended["status"] == "finished", ended
+        assert ended["status"] == "finished", ended["reason"]
         held = [
             digest for digest in map(hashlib.sha256, contents.values()) if installation.store.has(digest.hexdigest())
         ]
@@ -201,3 +204,78 @@ def test_run_when_the_store_is_smaller_than_the_set_then_files_make_room_for_eac
         answer = submitted(user, {"first": large, "last": large})
         assert answer.status_code == 422
         assert "MiB" in answer.text
+
+
+NOBODY_ELSE = {"allow_plain_http": True, "outgoing_hosts": "nobody.example.org"}
+"""A bucket without a remote is asked for at the public service of its kind: not from tests."""
+FOLDER_SPEC = """\
+cwlVersion: v1.2
+class: CommandLineTool
+requirements: {InlineJavascriptRequirement: {}}
+baseCommand: [sh, -c, 'cd "$0" && find . -type f | sort | xargs cat']
+inputs: {folder: {type: Directory, inputBinding: {position: 1}}}
+stdout: all.txt
+outputs: {all: {type: stdout}}
+"""
+
+
+def test_run_when_a_folder_lies_in_a_bucket_then_its_files_are_listed_and_brought_with_the_credentials_of_the_caller(
+    tmp_path: Path,
+) -> None:
+    bucket = tmp_path / "elsewhere" / "rain"
+    (bucket / "2014" / "deep").mkdir(parents=True)
+    (bucket / "2014" / "a.txt").write_text("first ")
+    (bucket / "2014" / "deep" / "b.txt").write_text("second")
+    with rclone_serving("s3", bucket.parent) as port, ExitStack() as stack:
+        values = {**NOBODY_ELSE, "allow_private_hosts": f"127.0.0.1:{port}"}
+        installation = stack.enter_context(opened_installation("sqlite", tmp_path / "home", **values))
+        stack.enter_context(working(installation))
+        service = stack.enter_context(served_installation(installation))
+        user, other = (stack.enter_context(service.client_as(name)) for name in ("user_1", "user_2"))
+        remote = {
+            "name": "rain",
+            "kind": "s3",
+            "settings": {"bucket": "rain", "endpoint": f"http://127.0.0.1:{port}", "addressing": "path"},
+            "credentials": {"access_key_id": USER, "secret_access_key": PASSWORD},
+        }
+        added = user.post("/remotes", json=remote)
+        assert added.status_code == 200, added.text
+        inputs = {"folder": {"class": "Directory", "location": "s3://rain/2014"}}
+        run = run_id(submitted(user, inputs, FOLDER_SPEC))
+        ended = Served.run_to_end(user, run)
+        assert ended["status"] == "finished", ended["reason"]
+        assert ended["outputs"]["all"]["checksum"] == f"sha256:{hashlib.sha256(b'first second').hexdigest()}"
+        record = user.get(f"/provenance/json/{run}").text
+        assert "s3://rain/2014/deep/b.txt" in record
+        assert PASSWORD not in record + str(ended)
+        # A mate in the group has no such remote: the same address is asked for without credentials.
+        refused = submitted(other, inputs, FOLDER_SPEC)
+        assert 400 <= refused.status_code < 500, refused.text
+
+
+def test_run_when_the_workflow_itself_names_an_address_then_the_callers_own_remote_does_not_serve_it(
+    tmp_path: Path,
+) -> None:
+    bucket = tmp_path / "elsewhere" / "rain"
+    bucket.mkdir(parents=True)
+    (bucket / "secret.txt").write_text("of user_1 alone")
+    with rclone_serving("s3", bucket.parent) as port, ExitStack() as stack:
+        values = {**NOBODY_ELSE, "allow_private_hosts": f"127.0.0.1:{port}"}
+        installation = stack.enter_context(opened_installation("sqlite", tmp_path / "home", **values))
+        service = stack.enter_context(served_installation(installation))
+        user, author = (stack.enter_context(service.client_as(name)) for name in ("user_1", "user_2"))
+        remote = {
+            "name": "rain",
+            "kind": "s3",
+            "settings": {"bucket": "rain", "endpoint": f"http://127.0.0.1:{port}", "addressing": "path"},
+            "credentials": {"access_key_id": USER, "secret_access_key": PASSWORD},
+        }
+        assert user.post("/remotes", json=remote).status_code == 200
+        named = {port: {"class": "File", "location": "s3://rain/secret.txt"} for port in ("first", "last")}
+        form = {"name": Served.name(), "version": "1"}
+        files = {"spec_file": ("main.cwl", SPEC.encode()), "input_file": ("inputs.json", json.dumps(named).encode())}
+        entry = author.post("/workflow_registry/register", data=form, files=files).json()["data"]["registry_id"]
+        by_template = user.post(f"/workflow_execution/execute/{entry}", json={"nowait": True})
+        assert 400 <= by_template.status_code < 500, by_template.text
+        by_caller = user.post(f"/workflow_execution/execute/{entry}", json={"inputs": named, "nowait": True})
+        assert by_caller.status_code == 200, by_caller.text

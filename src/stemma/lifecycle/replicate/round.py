@@ -252,7 +252,9 @@ class Rounds:
                 remote = remotes.get(session, replica.remote_id)
             if remote is None:
                 raise RemoteNotFound(shown(replica.address))
-        storage = storage_for(self._installation, remote, replica.address, Owner("", replica.group))
+        # Whoever wanted it could reach it through that place; which is somebody's own, or the group's.
+        subject = remote.owner if remote is not None and remote.group is None else ""
+        storage = storage_for(self._installation, remote, replica.address, Owner(subject, replica.group))
         told_sha256 = replica.told.get("sha256")
         expected = replica.expected or replica.sha256 or told_sha256
         by = "given" if replica.expected else "catalogue" if replica.sha256 else "source"
