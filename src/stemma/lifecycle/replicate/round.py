@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from stemma import clock
 from stemma.database.queries import remotes, replicas
+from stemma.database.queries.remotes import Remote
 from stemma.database.queries.replicas import NeedState, Replica, ReplicaState
 from stemma.engines.protocol import Owner
 from stemma.errors import RemoteNotFound, StemmaError
@@ -33,8 +34,11 @@ from stemma.planning.situation import (
 
 logger = logging.getLogger(__name__)
 
-AHEAD_PER_STREAM: Final = 8
-"""How many files are claimed for each stream before they begin: small ones then follow each other without a pause."""
+AHEAD_FILES: Final = 1024
+AHEAD_BYTES: Final = 32 * 1024 * 1024
+AHEAD_SECONDS: Final = 2.0
+"""How much is claimed of a link before it begins: so many files at most, and so many bytes, or what the link brings in
+that time, beside two files for each stream. Small files then follow each other without a pause between two rounds."""
 _IN_USE_SECONDS: Final = 2.0
 """How long a copy that could not be taken back is left alone."""
 _SERVED_SECONDS: Final = 60.0
@@ -55,6 +59,7 @@ class Rounds:
         """Copies that a step reads, until when they are believed to be."""
         self._counted: tuple[float, int] = (0.0, 0)
         """When the store was counted, and the bytes in it that are no copies."""
+        self._remotes: dict[int, Remote | None] = {}
         self._needed_by: dict[int, tuple[int, ...]] = {}
         """The runs that need a copy, as they were read last."""
         self._served: deque[tuple[float, int, int]] = deque()
@@ -69,6 +74,7 @@ class Rounds:
     def go(self, mover: Mover, claimed: dict[int, tuple[Replica, int]]) -> None:
         """Do one round. ``claimed`` is what is being moved, with its fences; what is claimed here is added to it."""
         outlook = self._reader.read(clock.now())
+        self._remotes.clear()
         for replica_id in claimed.keys() - {one.id for one in outlook.wanted}:  # nobody needs it any more
             mover.drop(str(replica_id), keep_part=True)
             self._give_back(replica_id, claimed)
@@ -138,19 +144,20 @@ class Rounds:
         self, decided: Plan, situation: Situation, wanted: dict[str, Replica], claimed: dict[int, tuple[Replica, int]]
     ) -> None:
         """Claim what comes first, as far as there is room for it."""
-        ahead = {link: streams * AHEAD_PER_STREAM for link, streams in decided.streams.items()}
+        ahead = {link.name: _Ahead(link, decided.streams.get(link.name, 1)) for link in situation.links}
+        for file in situation.files:
+            if file.is_moving:
+                ahead[file.remote].take((file.size_bytes or 0) - file.arrived_bytes)
         room = _Room(situation, decided)
         now = clock.now()
         chosen: list[Replica] = []
         for fetch in decided.order:
             replica = wanted[fetch.key]
-            if replica.id in claimed:
-                continue
-            if replica.not_before > now or ahead.get(fetch.remote, AHEAD_PER_STREAM) <= 0:
+            if replica.id in claimed or replica.not_before > now or not ahead[fetch.remote].is_open:
                 continue
             if not self._make_room(room, replica):
                 break
-            ahead[fetch.remote] = ahead.get(fetch.remote, AHEAD_PER_STREAM) - 1
+            ahead[fetch.remote].take(replica.size_bytes or 0)
             chosen.append(replica)
         if not chosen:
             return
@@ -248,8 +255,7 @@ class Rounds:
     def _made_order(self, replica: Replica) -> Order:
         remote = None
         if replica.remote_id is not None:
-            with self._installation.database.reading() as session:
-                remote = remotes.get(session, replica.remote_id)
+            remote = self._remote(replica.remote_id)
             if remote is None:
                 raise RemoteNotFound(shown(replica.address))
         # Whoever wanted it could reach it through that place; which is somebody's own, or the group's.
@@ -272,10 +278,35 @@ class Rounds:
             trusted_as=by,
         )
 
+    def _remote(self, remote_id: int) -> Remote | None:
+        """A registered place, as it was at the beginning of this round."""
+        if remote_id not in self._remotes:
+            with self._installation.database.reading() as session:
+                self._remotes[remote_id] = remotes.get(session, remote_id)
+        return self._remotes[remote_id]
+
     def _give_back(self, replica_id: int, claimed: dict[int, tuple[Replica, int]]) -> None:
         _, fence = claimed.pop(replica_id)
         self._orders.pop(replica_id, None)
         self._installation.database.write(lambda session: replicas.release(session, {replica_id: fence}))
+
+
+class _Ahead:
+    """What may still be claimed of one link."""
+
+    def __init__(self, link: LinkState, streams: int) -> None:
+        self._sure = 2 * streams
+        self._files = AHEAD_FILES
+        self._bytes = max(float(AHEAD_BYTES), (link.bytes_per_second or 0.0) * AHEAD_SECONDS)
+
+    @property
+    def is_open(self) -> bool:
+        return self._sure > 0 or (self._files > 0 and self._bytes > 0)
+
+    def take(self, size: int) -> None:
+        self._sure -= 1
+        self._files -= 1
+        self._bytes -= size
 
 
 class _Room:
