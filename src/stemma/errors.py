@@ -32,7 +32,7 @@
         RunNotEnded                 asked for what only an ended run has
         RunEnded                    asked to stop what has ended
         EntryChanging               others change the entry all the time
-        InputGone                   a file that the inputs name was dropped from the store
+        InputGone                   a file that the inputs name is not in the store any more
         SourceChanged               what lies elsewhere is not what it was
         RemoteExists                its owner has a remote of that name
         RemoteChanging              others change the remote at the same moment
@@ -415,14 +415,14 @@ class EntryChanging(Conflict):
 
 
 class InputGone(Conflict):
-    """A file of this service that the inputs of a run name is not in the store any more."""
+    """A file of this service that the inputs of a run name is not in the store any more: dropped, or lost."""
 
     code = "input-gone"
 
     def __init__(self, sha256: str) -> None:
         super().__init__(
-            f"a file that the inputs name, with SHA-256 {sha256}, was dropped from the store since it can be fetched "
-            "again; name the address elsewhere that it came from, or send it along"
+            f"a file that the inputs name, with SHA-256 {sha256}, is not in the store any more; name the address "
+            "elsewhere that it came from, or send it along"
         )
         self.sha256 = sha256
 

@@ -30,6 +30,7 @@ from stemma.errors import LeaseLost, Unavailable
 from stemma.lifecycle.credentials import EngineCredentials
 from stemma.lifecycle.execute import attend, fail
 from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.remotes import remotes_of
 from stemma.records import Claim, Content
 from stemma.settings import Settings
 from stemma.states import RunState
@@ -91,6 +92,7 @@ class Lives(RuleBasedStateMachine):
             validator=Validator(1, 1),
             engines=EngineRegistry({"cwltool": lambda: self.engine}, default="cwltool"),
             credentials=EngineCredentials(configured, self.database),
+            remotes=remotes_of(configured, self.database, lambda: Outgoing(configured)),
             outgoing=lambda: Outgoing(configured),
             home_id="home",
         )

@@ -326,7 +326,7 @@ def _entry_of(client: httpx.Client, run: int) -> int:
     return entry
 
 
-def test_run_when_a_content_is_gone_then_fails_and_names_it_and_no_place(
+def test_submit_when_a_content_is_gone_then_refused_and_told_which_and_no_place(
     service: RealService, client: httpx.Client
 ) -> None:
     first = service.run(client, FILE, {"script": "date +%N > made; head -c 20 /dev/urandom >> made"})
@@ -335,9 +335,11 @@ def test_run_when_a_content_is_gone_then_fails_and_names_it_and_no_place(
     (service.home / "store" / "sha256" / digest[:2] / digest[2:]).unlink()
     reading = TOOL.replace("script: {type: string, inputBinding: {}}", "script: File")
     value = {"class": "File", "location": f"stemma:file:{made['id']}"}
-    run = service.run(client, reading, {"script": value})
-    assert run["status"] == "failed"
-    assert run["reason"] == f"content {digest} is not in the store"
+    entry = service.register(client, reading)
+    answer = client.post(f"/workflow_execution/execute/{entry}", json={"inputs": {"script": value}})
+    assert answer.status_code == 409, answer.text
+    assert digest in answer.json()["message"]
+    assert str(service.home) not in answer.text
     assert str(service.home) not in client.get(f"/workflow_execution/files/{made['id']}").text
 
 

@@ -93,7 +93,7 @@ def test_store_when_looked_after_while_a_run_waits_then_nothing_is_lost(service:
         waiting = until(user, run, is_waiting)
         assert waiting["replication"]["awaited"][0]["url"] == last
         assert waiting["replication"]["awaited"][0]["steps"] == ["two"]
-        assert evict(installation).files == 0  # the run may need it
+        evict(installation)  # those of ended runs; what this one may need stays
         collect(installation)
         assert verification.verify(installation, list(installation.store.contents())).faults == ()
         number = waiting["inputs"]["first"]["id"]

@@ -1,5 +1,6 @@
 """Keycloak's administration, by python-keycloak, with our errors. Loaded by ``stemma realm`` alone."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -12,6 +13,8 @@ from stemma.errors import StemmaError, Unavailable
 from stemma.settings import Settings
 
 _TIMEOUT_SECONDS: Final = 30
+_COUNT_LOOKS, _COUNT_PAUSE_SECONDS = 20, 0.1
+"""How often to look whether Keycloak has counted a failed try, and how long between two looks."""
 _MASTER: Final = "master"
 _PAGE: Final = 100
 _LONGEST_REASON: Final = 300
@@ -242,10 +245,18 @@ class RealmServer:
                 if "invalid_grant" not in said:
                     return None
                 if not before.get("numFailures"):
-                    self._admin.clear_bruteforce_attempts_for_user(user["id"])
+                    self._forget_failure(user["id"])
                 return False
             login.logout(token["refresh_token"])
             return True
+
+    def _forget_failure(self, user_id: str) -> None:
+        """Take the mark of a failed try off an account. Keycloak counts a moment after it has answered."""
+        for _ in range(_COUNT_LOOKS):
+            if self._admin.get_bruteforce_detection_status(user_id).get("numFailures"):
+                break
+            time.sleep(_COUNT_PAUSE_SECONDS)
+        self._admin.clear_bruteforce_attempts_for_user(user_id)
 
     @contextmanager
     def _asked(self, *, is_login: bool = False) -> Iterator[None]:

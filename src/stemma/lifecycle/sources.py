@@ -11,7 +11,7 @@ from uuid import UUID
 from stemma.cwl.filereferences import FileReference, SourceKind, file_references
 from stemma.database.queries import remotes
 from stemma.engines.protocol import Owner
-from stemma.errors import Finding, InvalidInputs, SourceNotFound, TooLarge
+from stemma.errors import AddressRefused, Finding, InvalidInputs, SourceNotFound, TooLarge
 from stemma.lifecycle.remotes import storage_for
 from stemma.lifecycle.remotes_addresses import serving
 from stemma.records import Json
@@ -86,6 +86,8 @@ def look_at(
     for place, look in looks.items():
         try:
             looked[place] = look.result()
+        except AddressRefused as error:
+            raise AddressRefused(f"input {ports[place]!r}, {shown(place.address)}") from error
         except SourceNotFound:
             message = f"input {ports[place]!r}: there is nothing at {shown(place.address)}"
             missing.append(Finding(message, "inputs/source-not-found"))

@@ -170,7 +170,10 @@ class LocalStorage:
         is_odd = parts.query or parts.fragment or "\0" in path or len(path) > 4096  # noqa: PLR2004 - as the system has it
         if parts.scheme != "file" or (parts.netloc or "") not in _HERE or is_odd or not path.startswith("/"):
             raise AddressRefused(what)
-        real = os.path.realpath(path)
+        try:
+            real = os.path.realpath(path)
+        except OSError as error:  # a link on the way was changed at this very moment
+            raise SourceNotFound(what) from error
         for root, is_writable in self._roots:
             if real == root or real.startswith(root.rstrip("/") + "/"):
                 rest = real[len(root.rstrip("/")) :].strip("/")
