@@ -1,5 +1,6 @@
 """Copies of what lies elsewhere: wanted, claimed, here, dropped; and the runs that need them."""
 
+import dataclasses
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -229,3 +230,67 @@ def test_times_when_kept_then_they_are_the_same(database: Database) -> None:
         assert record.started_at is not None
         assert record.requested_at <= record.arrived_at
         assert record.arrived_at - record.started_at == timedelta(seconds=2)
+
+
+def test_copy_when_its_place_was_deleted_and_another_got_its_number_then_it_is_not_of_that_one(
+    database: Database,
+) -> None:
+    with database.transaction() as session:
+        mine, theirs = clock.new_uuid(), clock.new_uuid()
+        run = new_run(session)
+        wanted_by(session, run, dataclasses.replace(sought(session, run), remote_id=1, remote=mine))
+        [copy] = replicas.open_replicas(session, HOME)
+        assert copy.remote_id == 1
+        assert copy.is_of(mine)
+        assert not copy.is_of(theirs)
+
+
+def test_told_when_a_job_has_it_from_the_beginning_then_it_is_given_and_a_new_attempt_asks_anew(
+    database: Database,
+) -> None:
+    with database.transaction() as session:
+        wanted_by(session, run := new_run(session), sought(session, run))
+        replica_id = brought(session)
+        replicas.told(session, run, replicas.untold(session, run), for_good=True)
+        assert [need.state for need in replicas.needs(session, [replica_id])] == [NeedState.GIVEN]
+        replicas.untell_copy(session, replica_id)
+        assert [need.state for need in replicas.needs(session, [replica_id])] == [NeedState.GIVEN]
+        replicas.untell(session, run)
+        assert [need.state for need in replicas.untold(session, run)] == [NeedState.HERE]
+
+
+def test_arrive_when_a_run_had_other_bytes_before_then_it_is_told_and_its_record_stays_what_it_read(
+    database: Database,
+) -> None:
+    with database.transaction() as session:
+        wanted_by(session, run := new_run(session), sought(session, run))
+        replica_id = brought(session)
+        replicas.told(session, run, replicas.untold(session, run))
+        replicas.untell_copy(session, replica_id)
+        assert replicas.evict(session, HOME, replica_id)
+        [(_, fence)] = moved(session).items()
+        other = dataclasses.replace(arrival(replica_id, fence), content=Content("c" * 64, 5))
+        assert replicas.arrive(session, other) == {run}
+        [need] = replicas.untold(session, run)
+        assert (need.state, "run it again" in (need.error or "")) == (NeedState.FAILED, True)
+        assert recorded.occurrences(session, run)[0].content == BYTES
+
+
+def test_want_when_a_version_is_longer_than_it_can_be_kept_then_it_is_moved_and_never_taken_for_another(
+    database: Database,
+) -> None:
+    with database.transaction() as session:
+        for _ in range(2):
+            run = new_run(session)
+            assert wanted_by(session, run, sought(session, run, version="v" * 300)) == {}
+            brought(session)
+
+
+def test_abandon_when_who_moved_it_is_gone_and_nobody_needs_it_then_nothing_is_held(database: Database) -> None:
+    with database.transaction() as session:
+        wanted_by(session, run := new_run(session), sought(session, run))
+        [(replica_id, fence)] = moved(session).items()
+        assert replicas.renew(session, {replica_id: (fence, 1)}, clock.now() - timedelta(seconds=1)) == set()
+        end_run(session, run)
+        replicas.abandon(session, HOME)
+        assert not replicas.has_open(session, HOME)

@@ -6,6 +6,7 @@ import pytest
 
 from stemma.cwl.arrivals import unknown_files, with_contents
 from stemma.cwl.filereferences import FileReference, SourceKind, problem_of
+from stemma.errors import SourceUnusable
 from stemma.lifecycle.sources import as_tree, shown
 from stemma.records import Content
 from stemma.storages.protocol import Listed, SourceInfo
@@ -63,6 +64,9 @@ def test_checksum_when_written_as_cwl_has_it_then_it_is_what_the_bytes_must_have
     [
         ("https://d.example.org/a?X-Amz-Signature=abc&y=1", "https://d.example.org/a"),
         ("https://d.example.org/a?token=abc", "https://d.example.org/a"),
+        ("https://d.example.org/a?a=1;token=S", "https://d.example.org/a"),
+        ("https://d.example.org/a?S3CR3T", "https://d.example.org/a"),
+        ("https://u:p@d.example.org/a#token=S", "https://d.example.org/a"),
         ("https://d.example.org/a?year=2012", "https://d.example.org/a?year=2012"),
         ("s3://bucket/what?sig=x", "s3://bucket/what?sig=x"),
         ("https://[broken?sig=x", "https://[broken"),
@@ -78,9 +82,11 @@ def test_tree_when_files_lie_in_folders_then_they_are_found_there() -> None:
     assert tree == {"a": infos["a"], "d": {"b": infos["d/b"], "e": {"c": infos["d/e/c"]}}}
 
 
-def test_tree_when_a_file_and_a_folder_have_one_name_then_the_folder_stays() -> None:
-    listed = [Listed(path, SourceInfo(path, path, 1, "v")) for path in ("d", "d/b", "d")]
-    assert list(as_tree(listed)["d"]) == ["b"]
+@pytest.mark.parametrize("paths", [("d", "d/b"), ("d/b", "d")])
+def test_tree_when_a_file_and_a_folder_have_one_name_then_refused_and_none_is_left_out(paths: tuple[str, ...]) -> None:
+    listed = [Listed(path, SourceInfo(path, path, 1, "v")) for path in paths]
+    with pytest.raises(SourceUnusable, match="same name"):
+        as_tree(listed)
 
 
 def test_inputs_when_late_files_have_come_then_they_are_told_and_others_stay() -> None:

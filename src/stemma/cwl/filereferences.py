@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from stemma.cwl.placeholders import PlaceholderKind, parse
 from stemma.records import Json
@@ -194,6 +194,7 @@ def _is_address(written: str, scheme: str) -> bool:
 def _checked(address: str) -> str:
     if len(address) > MAX_ADDRESS_CHARACTERS or not address.isprintable():
         raise ValueError(f"an address has at most {MAX_ADDRESS_CHARACTERS} characters, all of which can be printed")
+    urlsplit(address)  # raises what a caller is to hear
     return address
 
 

@@ -1,8 +1,11 @@
 """What the addresses in an input object lead to: looked at when a run is submitted, brought here when it needs them."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -11,7 +14,16 @@ from uuid import UUID
 from stemma.cwl.filereferences import FileReference, SourceKind, file_references
 from stemma.database.queries import remotes
 from stemma.engines.protocol import Owner
-from stemma.errors import AddressRefused, Finding, InvalidInputs, SourceNotFound, TooLarge
+from stemma.errors import (
+    AddressRefused,
+    Finding,
+    InvalidInputs,
+    SourceNotFound,
+    SourceUnavailable,
+    SourceUnusable,
+    TooLarge,
+    TooManyFetches,
+)
 from stemma.lifecycle.remotes import storage_for
 from stemma.lifecycle.remotes_addresses import serving
 from stemma.records import Json
@@ -26,7 +38,17 @@ MAX_FILES: Final = 100_000
 MAX_LOOKS: Final = 10_000
 """How many addresses they may name."""
 _LOOKS_AT_ONCE: Final = 16
-_SECRET: Final = re.compile(r"sig|token|secret|key|credential|password|auth|x-amz|x-goog", re.IGNORECASE)
+_LOOK_SECONDS: Final = 120.0
+"""For all addresses of a run together: whoever submits waits for it."""
+_LOOKERS: Final = threading.BoundedSemaphore(16)
+"""So many submissions look around at a time in this process: slow servers must not use up its threads."""
+_LOOKER_SECONDS: Final = 5.0
+_SECRET: Final = re.compile(
+    r"sig|token|secret|key|credential|pass|pwd|^pw$|auth|access|jwt|code|ticket|session|^sid$|mac|hash|policy|x-amz|x-goog",
+    re.IGNORECASE,
+)
+_BOTH: Final = "a file and a folder there have the same name"
+_LONG: Final = re.compile(r"[\w+/=-]{20,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +98,68 @@ def look_at(
         return {}
     if len(ports) > MAX_LOOKS:
         raise TooLarge("what the inputs name elsewhere", MAX_LOOKS, "addresses")
-    known = _known_remotes(installation, owner.group, {place.subject for place in ports})
-    with ThreadPoolExecutor(min(_LOOKS_AT_ONCE, len(ports)), "look") as threads:
+    if not _LOOKERS.acquire(timeout=_LOOKER_SECONDS):
+        raise TooManyFetches
+    try:
+        return _looked(installation, owner.group, ports)
+    finally:
+        _LOOKERS.release()
+
+
+class _Budget:
+    """What the looks of one submission may take together."""
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + _LOOK_SECONDS
+        self._files = MAX_FILES
+        self._guard = threading.Lock()
+
+    @property
+    def left_seconds(self) -> float:
+        """Until its time is over."""
+        return max(0.0, self._until - time.monotonic())
+
+    def counted(self, listed: "Iterable[Listed]", what: str) -> "Iterator[Listed]":
+        """``listed``, as long as there is time and room.
+
+        Raises:
+            TooLarge: there are too many.
+            SourceUnavailable: it takes too long.
+        """
+        for one in listed:
+            with self._guard:
+                self._files -= 1
+            if self._files < 0:
+                raise TooLarge("what the inputs name elsewhere", MAX_FILES, "files")
+            if not self.left_seconds:
+                raise SourceUnavailable(what, "it takes too long")
+            yield one
+
+
+def _looked(installation: "Installation", group: str, ports: Mapping[Place, str]) -> dict[Place, Looked]:
+    """Look at all places, several at a time."""
+    known = _known_remotes(installation, group, {place.subject for place in ports})
+    budget = _Budget()
+    threads = ThreadPoolExecutor(min(_LOOKS_AT_ONCE, len(ports)), "look")
+    try:
         looks = {
-            place: threads.submit(_look, installation, owner.group, known[place.subject], place) for place in ports
+            place: threads.submit(_look, installation, group, known[place.subject], place, budget) for place in ports
         }
+        return _gathered(looks, ports, budget)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _gathered(
+    looks: "Mapping[Place, Future[Looked]]", ports: Mapping[Place, str], budget: _Budget
+) -> dict[Place, Looked]:
     looked: dict[Place, Looked] = {}
     missing: list[Finding] = []
     for place, look in looks.items():
         try:
-            looked[place] = look.result()
+            looked[place] = look.result(budget.left_seconds)
+        except FutureTimeout as error:
+            raise SourceUnavailable(f"input {ports[place]!r}", "it takes too long") from error
         except AddressRefused as error:
             raise AddressRefused(f"input {ports[place]!r}, {shown(place.address)}") from error
         except SourceNotFound:
@@ -104,13 +178,14 @@ def _known_remotes(installation: "Installation", group: str, subjects: Collectio
         return {subject: remotes.find(session, subject, (group,)) for subject in subjects}
 
 
-def _look(installation: "Installation", group: str, known: "list[Remote]", place: Place) -> Looked:
+def _look(installation: "Installation", group: str, known: "list[Remote]", place: Place, budget: "_Budget") -> Looked:
     remote = serving(known, place.address)
     storage = storage_for(installation, remote, place.address, Owner(place.subject, group))
     told = (remote.id, remote.uuid) if remote is not None else (None, None)
     if not place.is_folder:
         return Looked(storage.info(place.address), (), *told)
-    return Looked(None, tuple(storage.list(place.address, limit=MAX_FILES)), *told)
+    listed = storage.list(place.address, limit=MAX_FILES)
+    return Looked(None, tuple(budget.counted(listed, shown(place.address))), *told)
 
 
 def source_of(info: "SourceInfo") -> dict[str, Json]:
@@ -129,12 +204,17 @@ def shown(address: str) -> str:
     """``address`` without what gives access to it: keys that are good for an hour stand in its query."""
     try:
         parts = urlsplit(address)
-        names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+        said = parse_qsl(parts.query.replace(";", "&"), keep_blank_values=True)
     except ValueError:
         return address.partition("?")[0]
-    if parts.scheme.lower() not in {"http", "https"} or not any(map(_SECRET.search, names)):
+    if parts.scheme.lower() not in {"http", "https"}:
         return address
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+    query = "" if any(_may_be_a_key(name, value) for name, value in said) else parts.query
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
+
+
+def _may_be_a_key(name: str, value: str) -> bool:
+    return not value or _SECRET.search(name) is not None or _LONG.search(value) is not None
 
 
 def as_tree(listed: Iterable["Listed"]) -> dict[str, Any]:
@@ -145,9 +225,10 @@ def as_tree(listed: Iterable["Listed"]) -> dict[str, Any]:
         inner = tree
         for folder in folders:
             deeper = inner.setdefault(folder, {})
-            if not isinstance(deeper, dict):  # a store of objects may have both: the file goes
-                deeper = inner[folder] = {}
+            if not isinstance(deeper, dict):
+                raise SourceUnusable(shown(one.info.address), _BOTH)
             inner = deeper
-        if not isinstance(inner.get(name), dict):
-            inner[name] = one.info
+        if isinstance(inner.get(name), dict):
+            raise SourceUnusable(shown(one.info.address), _BOTH)
+        inner[name] = one.info
     return tree

@@ -1,7 +1,7 @@
 """Station *submit*: a revision and its inputs become a queued run."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import giving_out
 from stemma.lifecycle.replicate.room import check_room
 from stemma.lifecycle.sources import look_at
+from stemma.lifecycle.storekeeping.dropped import is_held
 from stemma.lifecycle.validate import Upload, parse_inputs
 from stemma.records import Content, Json, RunSummary
 from stemma.wake import wake_workers
@@ -97,7 +98,14 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             subject=principal.subject,
         )
         resolved = files.resolve(values)
-        _check_here(installation, [item.content for item in files.occurrences if item.content])
+        sent = {
+            *submission.uploads.values(),
+            *bundle.values(),
+            *literals.values(),
+            *(one.file for one in fetched.values()),
+        }
+        named = [item.content for item in files.occurrences if item.content]
+        _check_here(installation, session, named, sent, principal.groups)
         check_room(settings.store_bytes, engine, revision.structure, files.sought, files.occurrences)
         new = NewRun(
             uuid=clock.new_uuid(),
@@ -127,14 +135,22 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
     return run
 
 
-def _check_here(installation: Installation, named: Iterable[Content]) -> None:
+def _check_here(
+    installation: Installation,
+    session: Session,
+    named: Iterable[Content],
+    sent: Collection[Any],
+    groups: Collection[str],
+) -> None:
     """See that the store holds what the inputs name: a copy of a file elsewhere may have been dropped.
 
     Raises:
         InputGone: it does not.
     """
-    for content in named:
-        if not installation.store.has(content.sha256):
+    for content in dict.fromkeys(named):
+        # That another group has what this one had must not be seen from whether it can be named.
+        is_theirs = content in sent or is_held(session, content.sha256, groups)
+        if not is_theirs or not installation.store.has(content.sha256):
             raise InputGone(content.sha256)
 
 

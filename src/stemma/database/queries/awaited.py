@@ -16,7 +16,7 @@ from stemma.records import Json
 _REPLICATION, _REPLICA, _OCCURRENCE, _WAIT, _STEP = (
     table_of(row) for row in (ReplicationRow, ReplicaRow, OccurrenceRow, StepWaitRow, StepRow)
 )
-_ARE_HERE: Final = frozenset({NeedState.HERE.value, NeedState.DELIVERED.value})
+_ARE_HERE: Final = frozenset({NeedState.HERE.value, NeedState.DELIVERED.value, NeedState.GIVEN.value})
 _NAMED: Final = 500
 
 _ANY: Final = Prepared(select(_REPLICATION.c.id).where(_REPLICATION.c.run_id == bindparam("run_id")).limit(1))

@@ -20,12 +20,14 @@ from stemma.database.prepared import Prepared
 from stemma.database.queries import replication_figures, storekeeping
 from stemma.database.queries.insert import insert_missing, insert_rows
 from stemma.database.tables import OccurrenceRow, ReplicaRow, ReplicationRow, RunRow, table_of
+from stemma.database.tables.replication import VERSION_LENGTH
 from stemma.records import Content, Json
 
 _REPLICA, _REPLICATION, _RUN, _OCCURRENCE = (
     table_of(row) for row in (ReplicaRow, ReplicationRow, RunRow, OccurrenceRow)
 )
 _AT_A_TIME: Final = 500
+_NOT_THE_SAME: Final = "it changed at its source after this run had read it, and was dropped here; run it again"
 _NO_VERSION: Final = "?"
 """Begins the version of a source that tells none: it is never the same as another."""
 LONG_AGO: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
@@ -65,6 +67,8 @@ class NeedState(StrEnum):
     HERE = "here"
     """In the store; the engine was not told yet."""
     DELIVERED = "delivered"
+    GIVEN = "given"
+    """Its job has it from the beginning, and cannot be asked to give it back."""
     FAILED = "failed"
     """It cannot be had; the engine was not told yet."""
     REFUSED = "refused"
@@ -96,7 +100,12 @@ class Sought:
     @property
     def key(self) -> str:
         """Tells its source from others. What must have a digest is another thing than what may have any."""
-        return hashlib.sha256(f"{self.remote or ''}\n{self.expected or ''}\n{self.address}".encode()).hexdigest()
+        return source_key(self.remote, self.expected, self.address)
+
+
+def source_key(remote: UUID | None, expected: str | None, address: str) -> str:
+    """See :attr:`Sought.key`."""
+    return hashlib.sha256(f"{remote or ''}\n{expected or ''}\n{address}".encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +128,11 @@ class Replica:
     not_before: datetime
     used_at: datetime | None
     fence: int
+    source_key: str = ""
+
+    def is_of(self, remote: UUID) -> bool:
+        """Whether it was wanted through this registered place: the number of one that is gone may be another's."""
+        return self.source_key == source_key(remote, self.expected, self.address)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +170,12 @@ def want(
 ) -> dict[UUID, Content]:
     """Note what a run needs; returns what is here already, by occurrence. ``has`` says what the store holds."""
     now = clock.now()
-    versions = {one.occurrence: one.version or f"{_NO_VERSION}{one.occurrence}" for one in sought}
+    versions = {
+        one.occurrence: one.version
+        if 0 < len(one.version) <= VERSION_LENGTH  # a longer one would be cut, and told another from it no more
+        else f"{_NO_VERSION}{one.occurrence}"
+        for one in sought
+    }
     insert_missing(session, ReplicaRow, [_new(home, group, one, versions[one.occurrence], now) for one in sought])
     rows = _rows_of(session, home, group, {one.key for one in sought})
     found: dict[UUID, Content] = {}
@@ -169,6 +188,8 @@ def want(
             found[one.occurrence] = Content(row.sha256, row.size_bytes)
         elif row.state in {ReplicaState.HERE, ReplicaState.FAILED, ReplicaState.EVICTED}:
             again.add(row.id)
+            if row.state == ReplicaState.HERE:  # somebody took it out of the store by hand: others wait anew as well
+                evict(session, home, row.id)
         needs.append(_need(run_id, one, row, now, is_here=is_here))
     insert_rows(session, ReplicationRow, needs)
     _set(session, again, state=ReplicaState.WANTED.value, tries=0, not_before=now, error=None)
@@ -223,7 +244,10 @@ def _rows_of(session: Session, home: str, group: str, keys: Collection[str]) -> 
         query = select(_REPLICA).where(
             _REPLICA.c.home == home, _REPLICA.c.group_name == group, _REPLICA.c.source_key.in_(part)
         )
-        found |= {(row.source_key, row.version): row for row in session.execute(query)}
+        numbers = [row.id for row in session.execute(query)]
+        # Locked by number: whoever writes of its arrival meanwhile comes before, or sees what is noted here.
+        locked = select(_REPLICA).where(_REPLICA.c.id.in_(numbers)).order_by(_REPLICA.c.id).with_for_update()
+        found |= {(row.source_key, row.version): row for row in session.execute(locked)}
     return found
 
 
@@ -235,10 +259,19 @@ def open_replicas(session: Session, home: str) -> list[Replica]:
 
 def abandon(session: Session, home: str) -> None:
     """What nobody needs any more is not wanted either."""
-    wanted = select(_REPLICA.c.id).where(
-        _REPLICA.c.home == home, _REPLICA.c.state == ReplicaState.WANTED.value, ~_is_needed()
+    is_idle = or_(
+        _REPLICA.c.state == ReplicaState.WANTED.value,
+        and_(_REPLICA.c.state == ReplicaState.MOVING.value, _REPLICA.c.lease_until <= clock.now()),
     )
-    _set(session, set(session.execute(wanted).scalars()), state=ReplicaState.EVICTED.value)
+    idle = (
+        select(_REPLICA.c.id)
+        .where(_REPLICA.c.home == home, is_idle, ~_is_needed())
+        .order_by(_REPLICA.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    for part in _parts(sorted(session.execute(idle).scalars())):  # looked at again now that nobody can want them
+        unneeded = select(_REPLICA.c.id).where(_REPLICA.c.id.in_(part), ~_is_needed())
+        _set(session, set(session.execute(unneeded).scalars()), state=ReplicaState.EVICTED.value, **_FREE)
 
 
 def _is_needed() -> ColumnElement[bool]:
@@ -265,9 +298,14 @@ def get(session: Session, replica_id: int) -> Replica:
     return _replica(session.execute(select(_REPLICA).where(_REPLICA.c.id == replica_id)).one())
 
 
-def held(session: Session, home: str) -> list[Replica]:
-    """What is here: the copies that may be dropped."""
+def held(session: Session, home: str, *, all_of_them: bool = True) -> list[Replica]:
+    """What is here: the copies that may be dropped; or those alone that runs which go on have."""
     query = select(_REPLICA).where(_REPLICA.c.home == home, _REPLICA.c.state == ReplicaState.HERE.value)
+    if not all_of_them:
+        active = select(_RUN.c.id).where(_RUN.c.active == true())
+        query = query.where(
+            _REPLICA.c.id.in_(select(_REPLICATION.c.replica_id).where(_REPLICATION.c.run_id.in_(active)))
+        )
     return [_replica(row) for row in session.execute(query)]
 
 
@@ -315,9 +353,10 @@ def of_run(session: Session, run_id: int) -> list[Any]:
     return list(session.execute(query))
 
 
-def told(session: Session, run_id: int, needs: Iterable[Need]) -> None:
-    """The engine of a run knows of these."""
-    by_state = {NeedState.HERE: NeedState.DELIVERED, NeedState.FAILED: NeedState.REFUSED}
+def told(session: Session, run_id: int, needs: Iterable[Need], *, for_good: bool = False) -> None:
+    """The engine of a run knows of these; ``for_good``: its job has them from the beginning."""
+    here = NeedState.GIVEN if for_good else NeedState.DELIVERED
+    by_state = {NeedState.HERE: here, NeedState.FAILED: NeedState.REFUSED}
     for before, after in by_state.items():
         uuids = [need.occurrence for need in needs if need.state is before]
         for part in _parts(uuids):
@@ -334,7 +373,12 @@ def told(session: Session, run_id: int, needs: Iterable[Need]) -> None:
 
 def untell(session: Session, run_id: int) -> None:
     """A new attempt at a run knows of nothing yet."""
-    for before, after in ((NeedState.DELIVERED, NeedState.HERE), (NeedState.REFUSED, NeedState.FAILED)):
+    before_now = {
+        NeedState.DELIVERED: NeedState.HERE,
+        NeedState.GIVEN: NeedState.HERE,
+        NeedState.REFUSED: NeedState.FAILED,
+    }
+    for before, after in before_now.items():
         session.execute(
             update(_REPLICATION)
             .where(_REPLICATION.c.run_id == run_id, _REPLICATION.c.state == before.value)
@@ -437,6 +481,8 @@ def arrive(session: Session, arrival: Arrival) -> set[int] | None:
     if not _write(session, arrival.replica_id, arrival.fence, **values, **_FREE):
         return None
     replication_figures.note_moved(session, arrival.replica_id, arrival.moved_bytes)
+    is_other = _REPLICATION.c.sha256 != arrival.content.sha256
+    refused = _tell(session, arrival.replica_id, is_other, state=NeedState.FAILED.value, error=_NOT_THE_SAME)
     _fill_occurrences(session, arrival.replica_id, arrival.content)
     first = {
         "started_at": arrival.started_at,
@@ -448,7 +494,7 @@ def arrive(session: Session, arrival: Arrival) -> set[int] | None:
     }
     _tell(session, arrival.replica_id, _REPLICATION.c.arrived_at.is_(None), **first)
     moved = _REPLICATION.c.moved_bytes + arrival.moved_bytes
-    return _tell(
+    return refused | _tell(
         session, arrival.replica_id, state=NeedState.HERE.value, times=_REPLICATION.c.times + 1, moved_bytes=moved
     )
 
@@ -561,6 +607,7 @@ def _replica(row: Any) -> Replica:
         not_before=row.not_before,
         used_at=row.used_at,
         fence=row.fence,
+        source_key=row.source_key,
     )
 
 

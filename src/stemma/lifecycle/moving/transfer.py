@@ -50,6 +50,7 @@ class Transfer:
         self.version = order.version
         self.size_bytes = order.size_bytes
         self._sha256, self._md5, self._takes_ranges = order.expected_sha256, order.expected_md5, order.takes_ranges
+        self._trusted_as = order.trusted_as
         self._told: dict[str, Json] = {}
         self._store, self._limits = store, limits
         self._lock = threading.Lock()
@@ -130,6 +131,8 @@ class Transfer:
         """
         if self._is_stale:
             self._look_again()
+        if self.size_bytes is not None and self.size_bytes > self._limits.max_bytes:
+            raise TooLarge(self.order.shown, self._limits.max_bytes)
         with self._lock:
             self._raise_if_over()
             if self._open_if_small():
@@ -168,7 +171,7 @@ class Transfer:
         self.version, self.size_bytes, self._takes_ranges = info.version, info.size_bytes, info.takes_ranges
         self._md5, self._told = info.md5, info.told
         if self.order.trusted_as != "given":
-            self._sha256 = info.sha256  # what was known was of the version before
+            self._sha256, self._trusted_as = info.sha256, "source"  # what was known was of the version before
         self._is_stale = False
 
     def accept(self, claim: Claim, chunk: bytes, asked_end: int | None) -> bool:
@@ -309,7 +312,7 @@ class Transfer:
         if self._sha256 is not None:
             if self._sha256.lower() != sha256:
                 raise DigestMismatch(self.order.shown, self._sha256, sha256)
-            return self.order.trusted_as
+            return self._trusted_as
         if self._md5 is None or md5 is None:
             return "first use"
         if self._md5.lower() != md5:

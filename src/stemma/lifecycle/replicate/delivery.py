@@ -15,6 +15,8 @@ from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import giving_out
 from stemma.records import Claim, Content, Json, RevisionRecord
 
+_ARRIVED = frozenset({NeedState.HERE, NeedState.DELIVERED, NeedState.GIVEN})
+
 
 def takes_late(engine: Engine) -> bool:
     """Whether jobs on ``engine`` may begin before all of their inputs are here."""
@@ -68,6 +70,10 @@ def here_for(
     here = {row.occurrence: Content(row.sha256, row.replica_size_bytes) for row in found if _is_here(installation, row)}
     if len(here) == len(found):
         return here
+    gone = {row.replica_id for row in found if row.state in _ARRIVED and row.occurrence not in here}
+    if gone:  # somebody took them out of the store by hand
+        home = installation.home_id
+        installation.database.write(lambda session: [replicas.evict(session, home, each) for each in sorted(gone)])
     needed = {row.occurrence for row in found}
     if takes_late(engine):
         needed &= must_have(engine, revision, inputs)
@@ -82,7 +88,7 @@ def given(session: Session, claim: Claim, here: Mapping[UUID, Content]) -> None:
     """Note that a run has got these from the beginning."""
     if here:
         needs = replicas.untold(session, claim.run_id)
-        replicas.told(session, claim.run_id, [need for need in needs if need.occurrence in here])
+        replicas.told(session, claim.run_id, [need for need in needs if need.occurrence in here], for_good=True)
 
 
 def _has_untold(installation: Installation, run_id: int) -> bool:
@@ -91,8 +97,7 @@ def _has_untold(installation: Installation, run_id: int) -> bool:
 
 
 def _is_here(installation: Installation, row: Any) -> bool:
-    is_told = row.state in {NeedState.HERE, NeedState.DELIVERED}
-    return is_told and row.sha256 is not None and installation.store.has(row.sha256)
+    return row.state in _ARRIVED and row.sha256 is not None and installation.store.has(row.sha256)
 
 
 def _tell(installation: Installation, engine: Any, reference: str, need: Need) -> bool:

@@ -23,7 +23,7 @@ _RUN, _REVISION, _STEP, _WAIT, _OCCURRENCE = (
     table_of(row) for row in (RunRow, RevisionRow, StepRow, StepWaitRow, OccurrenceRow)
 )
 _EARLIER_RUNS: Final = 5
-_FORGET: Final = 200
+_FORGET: Final = 2000
 """Documents that are kept read."""
 
 
@@ -54,10 +54,14 @@ class Reader:
             wanted = replicas.open_replicas(session, home)
             if not wanted:
                 return Outlook([], [], [], {})
-            held = replicas.held(session, home)
+            # Without a bound nothing is dropped: what no run needs is no matter of a plan.
+            held = replicas.held(session, home, all_of_them=self._installation.settings.store_bytes is not None)
             needs = replicas.needs(session, [one.id for one in (*wanted, *held)])
             runs = _runs(session, {need.run_id for need in needs})
-            steps = [need for row in runs.values() for need in self._steps_of(session, row, needs, now)]
+            of_run: dict[int, list[Need]] = {}
+            for need in needs:
+                of_run.setdefault(need.run_id, []).append(need)
+            steps = [need for row in runs.values() for need in self._steps_of(session, row, of_run[row.id], now)]
         return Outlook(wanted, held, steps, runs, needs)
 
     @staticmethod
@@ -65,8 +69,7 @@ class Reader:
         """The rows of the runs that have these needs."""
         return _runs(session, {need.run_id for need in needs})
 
-    def _steps_of(self, session: Session, row: Any, needs: Iterable[Need], now: datetime) -> list[StepNeed]:
-        own = [need for need in needs if need.run_id == row.id]
+    def _steps_of(self, session: Session, row: Any, own: Sequence[Need], now: datetime) -> list[StepNeed]:
         engine = _engine(self._installation, row.engine)
         if engine is None or not takes_late(engine):  # it begins with all of them
             keys = {str(need.replica_id) for need in own}
@@ -87,8 +90,10 @@ class Reader:
             earlier=self._durations(session, row.workflow_id),
         )
         steps = step_needs(situation, now)
+        if row.reference is not None or not hasattr(engine, "must_have"):
+            return steps
         first = must_have(engine, workflows.revision_by_id(session, row.revision_id), row.inputs) & places.keys()
-        if not first or row.reference is not None:
+        if not first:
             return steps
         ahead = sorted({str(need.replica_id) for need in own if need.occurrence in first})
         beginning = StepNeed("*", str(row.id), tuple(ahead), seconds=0.0, is_waiting=True)

@@ -150,7 +150,7 @@ class Replicator:
         if not ended:
             return
         try:
-            runs = self._installation.database.write(lambda session: self._write(session, ended))
+            runs = self._written(ended)
         except Unavailable:
             for one in ended:  # to be written when the database answers again
                 self._ended.put(one)
@@ -158,11 +158,36 @@ class Replicator:
         for replica_id, what in ended:
             if self._claimed.pop(replica_id, None) is not None and self._rounds is not None:
                 self._rounds.ended(replica_id, 0 if isinstance(what, StemmaError) else what.moved_bytes)
-            if isinstance(what, StemmaError) and self._mover is not None:
+            if self._mover is not None:  # so that it takes another order for it, whenever that comes
                 self._mover.drop(str(replica_id), keep_part=True)
         self._next_read = 0.0
         if runs:
             self._on_arrival(runs)
+
+    def _written(self, ended: "Sequence[tuple[int, Moved | StemmaError]]") -> set[int]:
+        """Write down what has ended; the runs that it concerns."""
+        try:
+            return self._installation.database.write(lambda session: self._write(session, ended))
+        except Unavailable:
+            raise
+        except Exception:
+            incident = clock.new_uuid().hex[-12:]
+            logger.exception("what was fetched could not be written down at once (incident %s)", incident)
+        # One of them is to blame, and the others need not wait for it.
+        return set().union(*map(self._written_alone, ended))
+
+    def _written_alone(self, one: "tuple[int, Moved | StemmaError]") -> set[int]:
+        """Write down one that has ended; where that cannot be, that it failed."""
+        database = self._installation.database
+        try:
+            return database.write(lambda session: self._write(session, [one]))
+        except Unavailable:
+            raise
+        except Exception:
+            incident = clock.new_uuid().hex[-12:]
+            logger.exception("copy %s could not be written down (incident %s)", one[0], incident)
+            fault = StemmaError(f"an error inside Stemma; the service's log has it as incident {incident}")
+            return database.write(lambda session: self._write(session, [(one[0], fault)]))
 
     def _write(self, session: Session, ended: "Sequence[tuple[int, Moved | StemmaError]]") -> set[int]:
         runs: set[int] = set()
@@ -179,7 +204,7 @@ class Replicator:
 
     def _failed(self, session: Session, replica: Replica, fence: int, error: StemmaError) -> set[int]:
         """Try again later what may come later; the rest cannot be had."""
-        pauses = [min(2.0**tries, _LONGEST_PAUSE_SECONDS) for tries in range(replica.tries + 1)]
+        pauses = [min(2.0 ** min(tries, 10), _LONGEST_PAUSE_SECONDS) for tries in range(replica.tries + 1)]
         is_patient = sum(pauses) <= self._installation.settings.replication_patience_seconds
         if isinstance(error, Unavailable) and is_patient:
             logger.warning("a file from elsewhere is tried again in %.0f s: %s", pauses[-1], error)
@@ -203,6 +228,8 @@ class Replicator:
             logger.warning("lost the transfer of copy %s to another process", lost)
             self._mover.drop(str(lost), keep_part=True)
             del self._claimed[lost]
+            if self._rounds is not None:
+                self._rounds.ended(lost, 0)
 
     def _end(self) -> None:
         """Stop moving, and give back what was claimed."""

@@ -13,7 +13,7 @@ from stemma.database.queries import remotes, replicas
 from stemma.database.queries.remotes import Remote
 from stemma.database.queries.replicas import NeedState, Replica, ReplicaState
 from stemma.engines.protocol import Owner
-from stemma.errors import RemoteNotFound, StemmaError
+from stemma.errors import EngineUnreachable, RemoteNotFound, StemmaError, Unavailable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.moving.mover import Mover
 from stemma.lifecycle.moving.orders import LinkRates, Order
@@ -117,7 +117,11 @@ class Rounds:
                 )
                 for one in held.values()
             ),
-            pinned=frozenset(str(replica_id) for replica_id in self._in_use),
+            pinned=frozenset(
+                str(replica_id)
+                for replica_id in self._in_use.keys()
+                | {need.replica_id for need in outlook.needs if need.state is NeedState.GIVEN}
+            ),
             kept_bytes=self._kept_bytes(held.values()),
         )
         most = self._installation.settings.replication_streams
@@ -206,14 +210,22 @@ class Rounds:
 
     def _is_given_back(self, runs: dict[int, Any], need: replicas.Need) -> bool:
         """Whether a run lets go of a copy."""
+        if need.state is NeedState.GIVEN:
+            return False
         if need.state is not NeedState.HERE:
             return True
         run = runs.get(need.run_id)
         engine = self._installation.engines.working().get(run.engine) if run is not None else None
         recall = getattr(engine, "recall", None)
-        if run is None or run.reference is None:
-            return recall is not None and run is not None and run.attempt == 0
-        return recall is not None and bool(recall(run.reference, need.occurrence))
+        if run is None:
+            return False
+        if run.reference is None:  # its job has nothing yet: what it would have from the beginning is GIVEN
+            return True
+        try:
+            return recall is not None and bool(recall(run.reference, need.occurrence))
+        except EngineUnreachable as error:
+            logger.warning("run %s cannot be asked for a copy: %s", need.run_id, error)
+            return False
 
     def _has_its_own(self, runs: dict[int, Any], need: replicas.Need) -> bool:
         """Whether the engine of a run has a whole copy of its own by now."""
@@ -245,6 +257,9 @@ class Rounds:
             replica, fence = claimed[replica_id]
             try:
                 self._orders[replica_id] = self._made_order(replica)
+            except Unavailable as error:  # ours to try again: the database, rclone
+                logger.warning("copy %s cannot be asked for now: %s", replica_id, error)
+                return None
             except StemmaError as error:
                 reason = str(error)
                 self._installation.database.write(lambda session: replicas.fail(session, replica_id, fence, reason))
@@ -256,7 +271,7 @@ class Rounds:
         remote = None
         if replica.remote_id is not None:
             remote = self._remote(replica.remote_id)
-            if remote is None:
+            if remote is None or not replica.is_of(remote.uuid):
                 raise RemoteNotFound(shown(replica.address))
         # Whoever wanted it could reach it through that place; which is somebody's own, or the group's.
         subject = remote.owner if remote is not None and remote.group is None else ""

@@ -73,12 +73,12 @@ def _check(session: Session, store: ContentStore, groups: Collection[str], which
         if sha256 is None:
             raise InputAwaited(basename, url)
         # That the bytes are here for another group must not be seen from whether this one gets them.
-        if store.has(sha256) and (state == ReplicaState.HERE or _is_held_otherwise(session, sha256, groups)):
+        if store.has(sha256) and (state == ReplicaState.HERE or is_held(session, sha256, groups)):
             continue
         raise InputDropped(basename, url, str(source.get("version") or ""), sha256)
 
 
-def _is_held_otherwise(session: Session, sha256: str, groups: Collection[str]) -> bool:
+def is_held(session: Session, sha256: str, groups: Collection[str]) -> bool:
     """Whether the groups have these bytes as an upload, an output, or another copy."""
     is_late = select(_REPLICATION.c.id).where(_REPLICATION.c.occurrence == _OCCURRENCE.c.uuid).exists()
     is_output = select(_OUTPUT.c.id).where(_OUTPUT.c.occurrence == _OCCURRENCE.c.uuid).exists()
