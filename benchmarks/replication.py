@@ -239,7 +239,7 @@ def stemma(work: Workload, place: Place) -> float:
         took = time.monotonic() - began
         if run.state != "finished":
             raise RuntimeError(run.reason)
-        place.moved_bytes = int((run.raw.get("replication") or {}).get("moved_bytes") or 0)
+        place.moved_bytes = int(run.raw["replication"]["bytes"]["moved"])
     return took
 
 
