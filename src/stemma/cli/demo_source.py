@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
-BYTES_PER_SECOND: Final = 32_000
+BYTES_PER_SECOND: Final = 16_000
 """All connections together. The files of the demonstration have some 120 kB."""
 SECONDS_AWAY: Final = 0.04
 """From a question to its answer."""

@@ -61,7 +61,9 @@ def stream_count(link: LinkState, sizes: Sequence[int]) -> int:
         return 1
     most = max(link.most_streams, 1)
     working = _climbed(_seen(link), most)
-    waiting = max(link.seconds_per_request, 0.0) * link_speed(link) / max(fmean(sizes), 1.0)
+    # Of a link over which nothing came, nobody knows whether waiting for first bytes is what takes the time.
+    is_known = link.bytes_per_second is not None or any(rate.moved_bytes > 0 for rate in link.rates)
+    waiting = max(link.seconds_per_request, 0.0) * link_speed(link) / max(fmean(sizes), 1.0) if is_known else 0.0
     return max(1, min(most, math.ceil(min(working * (1 + waiting), most) - 0.05)))
 
 
@@ -71,10 +73,11 @@ def _climbed(seen: list[tuple[float, float]], most: int) -> float:
         return min(FIRST_STREAMS, most)
     best = max(rate for _, rate in seen)
     chosen = min(working for working, rate in seen if rate * GAIN >= best)
-    if chosen * SAME < most and not any(working > chosen * SAME for working, _ in seen):
-        return min(chosen * 2, most)
+    # Fewer first: where a few fill the link, more of them would only delay the file that is needed first.
     if chosen > SAME and not any(working * SAME < chosen for working, _ in seen):
         return chosen / 2
+    if chosen * SAME < most and not any(working > chosen * SAME for working, _ in seen):
+        return min(chosen * 2, most)
     return chosen
 
 
