@@ -22,6 +22,7 @@ from stemma.storages.paths import exactly, windowed
 from stemma.storages.platform import basename_of
 from stemma.storages.protocol import Listed, SourceInfo
 from stemma.storages.sessions import Session
+from stemma.storages.settling import settled
 
 CONNECTIONS: Final = 64
 _PART, _BEYOND = 206, 416
@@ -114,7 +115,7 @@ class HttpsStorage:
             self._put_aside(target, content, size_bytes)
         else:
             self._do("PUT", target, target.shown, _sized(size_bytes), content)
-        return self.info(address)
+        return settled(lambda: self.info(address))
 
     def _put_aside(self, target: Target, content: Iterable[bytes], size_bytes: int) -> None:
         """Put it under another name first, since many servers keep what has come of a transfer that broke off."""

@@ -22,6 +22,7 @@ from stemma.storages.outgoing import Outgoing
 from stemma.storages.pace import Pace, TooSlow
 from stemma.storages.paths import checked_path, exactly, is_path, last_part, sliced, windowed
 from stemma.storages.protocol import Listed, SourceInfo
+from stemma.storages.settling import settled
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -131,7 +132,7 @@ class ObjectStorage:
             else:
                 part = max(_PART_BYTES, -(-size_bytes // _MOST_PARTS))
                 obstore.put(self._store, key, content, use_multipart=True, chunk_size=part, max_concurrency=4)
-        return self.info(address)
+        return settled(lambda: self.info(address))
 
     def delete(self, address: str) -> None:
         """See :class:`~stemma.storages.protocol.Storage`."""

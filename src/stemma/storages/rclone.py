@@ -33,6 +33,7 @@ from stemma.storages.paths import checked_path, exactly, is_path, last_part, win
 from stemma.storages.protocol import Listed, RemoteSettings, SourceInfo
 from stemma.storages.rclone_daemon import RcloneDaemon, TooLong
 from stemma.storages.rclone_remotes import ReachedRemote, refusal_of
+from stemma.storages.settling import settled
 
 _PART, _WHOLE = 206, 200
 _BYTES_A_FILE: Final = 6000
@@ -114,19 +115,37 @@ class RcloneStorage:
         aside = f".{secrets.token_hex(8)}.part"
         there = f"{folder}/{aside}" if folder else aside
         try:
-            self._upload(folder, aside, exactly(chunks, size_bytes, what), size_bytes, what)
-            self._arrived(there, size_bytes, what)
+            self._send(folder, aside, chunks, size_bytes, what)
+            settled(lambda: self._arrived(there, size_bytes, what))
             fs = self._reached.name()
             moved = {"srcFs": fs, "srcRemote": there, "dstFs": fs, "dstRemote": path}
-            self._call("operations/movefile", moved, what)
+            # A server may not find for a moment what it has just taken.
+            settled(lambda: self._call("operations/movefile", moved, what))
         except BaseException:
             with contextlib.suppress(StemmaError):  # the first error says why; this would say so again
                 self._call("operations/deletefile", {"remote": there}, what)
             raise
-        return self.info(address)
+        return settled(lambda: self.info(address))
+
+    def _send(self, folder: str, name: str, chunks: Iterable[bytes], size_bytes: int, what: str) -> None:
+        """Upload all of it. Rclone then looks for it, and some servers show it a moment after they have taken it."""
+        is_sent = False
+
+        def counted() -> Iterator[bytes]:
+            nonlocal is_sent
+            yield from exactly(chunks, size_bytes, what)
+            is_sent = True
+
+        try:
+            self._upload(folder, name, counted(), size_bytes, what)
+        except SourceNotFound:
+            if not is_sent:  # it is what the bytes come from that is gone
+                raise
 
     def _arrived(self, path: str, size_bytes: int, what: str) -> None:
         found = self._call("operations/stat", {"remote": path}, what).get("item")
+        if found is None:
+            raise SourceNotFound(what)
         if not isinstance(found, dict) or found.get("Size") not in {size_bytes, -1}:
             raise SourceUnavailable(what, "not all of it has arrived")
 
