@@ -99,7 +99,7 @@ class World:
             decision = plan(self.situation())
             if not (self._start(decision) or self._bring(decision) or self._end()):
                 return
-        raise AssertionError("it goes on and on")
+        raise AssertionError(f"it goes on and on: {self.steps} limit {self.limit}")
 
     def _start(self, decision: Plan) -> bool:
         waiting = {(step.run, step.key): step for step in self.steps if (step.run, step.key) not in self.ended}
