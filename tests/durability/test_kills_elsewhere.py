@@ -6,9 +6,9 @@ Each step leaves a mark of its own when it works. STEMMA_KILL_TEST_SECONDS asks 
 import os
 import random
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -27,7 +27,7 @@ from stemma.provenance.check import problems
 from stemma.settings import Settings
 from stemma.states import RunState
 from support.databases import KINDS, fresh_database_url
-from support.killing import Service
+from support.killing import Service, kill_until_ended
 from support.reana_bench import reana_client_is_there
 from support.reana_standin import ReanaStandin
 
@@ -35,6 +35,7 @@ ADA = Principal("sub-ada", "ada", ("group1",), frozenset({"reprov_user"}))
 RUNS = 4
 ELEMENTS = 4
 SEED_VARIABLE, SECONDS_VARIABLE = "STEMMA_KILL_TEST_SEED", "STEMMA_KILL_TEST_SECONDS"
+VICTIMS = ["worker 1", "worker 2", "api", "all"]
 DEADLINE_SECONDS = 240
 WORKFLOW = b"""
 cwlVersion: v1.2
@@ -109,25 +110,6 @@ def _queue(installation: Installation, marks: Path) -> list[int]:
     return ids
 
 
-def _wait_and_kill(service: Service, installation: Installation, ids: list[int], chance: random.Random) -> Counter[str]:
-    killed: Counter[str] = Counter()
-    seconds = float(os.environ.get(SECONDS_VARIABLE, "12"))  # noqa: TID251 - set by who wants the long form
-    began = time.monotonic()
-    states: list[RunState] = []
-    while time.monotonic() - began < DEADLINE_SECONDS + seconds:
-        time.sleep(chance.uniform(0.3, 2.0))
-        if time.monotonic() - began < seconds:
-            victim = chance.choice(["worker 1", "worker 2", "api", "all"])
-            service.kill(victim, chance)
-            killed[victim] += 1
-        service.keep_alive()
-        with installation.database.reading() as session:
-            states = [runs.get(session, run_id, ADA.groups).state for run_id in ids]
-        if all(state.is_terminal for state in states):
-            return killed
-    pytest.fail(f"runs did not end: {states}")
-
-
 def _there(standin: ReanaStandin) -> list[dict[str, str]]:
     """All runs that REANA knows, deleted ones as well."""
     given = {"type": "batch", "size": "100", "access_token": standin.token}
@@ -142,6 +124,11 @@ def marks() -> Iterator[Path]:
         yield Path(folder) / "marks"
 
 
+def _states(installation: Installation, ids: list[int]) -> list[RunState]:
+    with installation.database.reading() as session:
+        return [runs.get(session, run_id, ADA.groups).state for run_id in ids]
+
+
 @pytest.mark.timeout(600)
 def test_runs_elsewhere_when_everything_is_killed_at_random_then_each_runs_there_once_and_none_is_stray(
     installation: Installation, standin: ReanaStandin, marks: Path
@@ -151,7 +138,10 @@ def test_runs_elsewhere_when_everything_is_killed_at_random_then_each_runs_there
     ids = _queue(installation, marks)
     service = Service(installation.settings, REANA_SERVER_URL=standin.url, REANA_ACCESS_TOKEN=standin.token)
     try:
-        killed = _wait_and_kill(service, installation, ids, random.Random(seed))
+        chance, seconds = random.Random(seed), float(os.environ.get(SECONDS_VARIABLE, "12"))  # noqa: TID251 - long form
+        killed = kill_until_ended(
+            service, partial(_states, installation, ids), VICTIMS, chance, seconds=seconds, patience=DEADLINE_SECONDS
+        )
     finally:
         service.close()
     print(f"killed: {dict(killed)}")

@@ -6,9 +6,8 @@ No wrong byte is read, nothing is held for ever, no space is lost. STEMMA_KILL_T
 import hashlib
 import os
 import random
-import time
-from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,13 +28,14 @@ from stemma.settings import Settings
 from stemma.states import RunState
 from support.data_server import DataServer, data_server
 from support.databases import KINDS, fresh_database_url
-from support.killing import Service
+from support.killing import Service, kill_until_ended
 
 ADA = Principal("sub-ada", "ada", ("group1",), frozenset({"reprov_user"}))
 RUNS, FILES, SIZE = 3, 5, 1_200_000
 LIMIT = 4_000_000
 """Of the store: three of the files."""
 SEED_VARIABLE, SECONDS_VARIABLE = "STEMMA_KILL_TEST_SEED", "STEMMA_KILL_TEST_SECONDS"
+VICTIMS = ["worker 1", "worker 2", "run process", "all"]
 DEADLINE_SECONDS = 200
 WORKFLOW = b"""
 cwlVersion: v1.2
@@ -111,23 +111,9 @@ def _queue(installation: Installation, data: DataServer) -> list[int]:
     return ids
 
 
-def _wait_and_kill(service: Service, installation: Installation, ids: list[int], chance: random.Random) -> Counter[str]:
-    killed: Counter[str] = Counter()
-    seconds = float(os.environ.get(SECONDS_VARIABLE, "12"))  # noqa: TID251 - set by who wants the long form
-    began = time.monotonic()
-    states: list[RunState] = []
-    while time.monotonic() - began < DEADLINE_SECONDS + seconds:
-        time.sleep(chance.uniform(0.3, 2.0))
-        if time.monotonic() - began < seconds:
-            victim = chance.choice(["worker 1", "worker 2", "run process", "all"])
-            service.kill(victim, chance)
-            killed[victim] += 1
-        service.keep_alive()
-        with installation.database.reading() as session:
-            states = [runs.get(session, run_id, ADA.groups).state for run_id in ids]
-        if all(state.is_terminal for state in states):
-            return killed
-    pytest.fail(f"runs did not end: {states}")
+def _states(installation: Installation, ids: list[int]) -> list[RunState]:
+    with installation.database.reading() as session:
+        return [runs.get(session, run_id, ADA.groups).state for run_id in ids]
 
 
 @pytest.mark.timeout(600)
@@ -146,7 +132,10 @@ def test_transfers_when_everything_is_killed_at_random_then_no_byte_is_wrong_and
         STEMMA_MAX_ATTEMPTS="100",
     )
     try:
-        killed = _wait_and_kill(service, installation, ids, random.Random(seed))
+        chance, seconds = random.Random(seed), float(os.environ.get(SECONDS_VARIABLE, "12"))  # noqa: TID251 - long form
+        killed = kill_until_ended(
+            service, partial(_states, installation, ids), VICTIMS, chance, seconds=seconds, patience=DEADLINE_SECONDS
+        )
     finally:
         service.close()
     print(f"killed: {dict(killed)}; {data.sent_bytes / len(data.files) / SIZE:.2f} of the set was sent")

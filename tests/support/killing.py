@@ -5,11 +5,15 @@ import random
 import signal
 import subprocess
 import sys
+import time
+from collections import Counter
+from collections.abc import Callable
 
 import psutil
 
 from stemma.engines.cwltool import journal_reader
 from stemma.settings import Settings
+from stemma.states import RunState
 
 
 class Service:
@@ -82,3 +86,27 @@ class Service:
                 process.kill()
                 process.wait()
         self._log.close()
+
+
+def kill_until_ended(
+    service: Service,
+    states: Callable[[], list[RunState]],
+    victims: list[str],
+    chance: random.Random,
+    *,
+    seconds: float,
+    patience: float,
+) -> Counter[str]:
+    """Kill at random moments for ``seconds``, then wait for the runs; who was killed how often."""
+    killed: Counter[str] = Counter()
+    began = time.monotonic()
+    while time.monotonic() - began < patience + seconds:
+        time.sleep(chance.uniform(0.3, 2.0))
+        if time.monotonic() - began < seconds:
+            victim = chance.choice(victims)
+            service.kill(victim, chance)
+            killed[victim] += 1
+        service.keep_alive()
+        if all(state.is_terminal for state in states()):
+            return killed
+    raise AssertionError(f"runs did not end: {states()}")

@@ -68,10 +68,11 @@ def demonstrate(example: Path | None, outdir: Path, url: str | None, user: str |
         return _demonstrate(_here(folder, outdir), expected, url, user)
     from stemma.cli.demo_source import by_city_and_year, far_away  # noqa: PLC0415 - where there is a server to start
 
-    with far_away(by_city_and_year(folder / "observations.csv")) as source:
+    parts = by_city_and_year(folder / "observations.csv")
+    with far_away(parts) as source:
         try:
             with _reachable(source):
-                wish = _elsewhere(folder, outdir, source)
+                wish = _elsewhere(folder, outdir, [f"{source}/{name}" for name in parts])
                 return _demonstrate(wish, {**expected, **expected["elsewhere"]}, url, user)
         except AddressRefused:
             say("the service that runs asks no servers of this machine: the data is sent along", style="yellow")
@@ -94,15 +95,15 @@ def _here(folder: Path, outdir: Path) -> Wish:
     return Wish(str(folder / "main.cwl"), (str(folder / "inputs.yml"),), outdir, name=folder.name)
 
 
-def _elsewhere(folder: Path, outdir: Path, source: str) -> Wish:
-    """The example with its files on the server at ``source``."""
-    from stemma.cli.demo_source import BYTES_PER_SECOND, by_city_and_year  # noqa: PLC0415 - as above
+def _elsewhere(folder: Path, outdir: Path, urls: list[str]) -> Wish:
+    """The example with its files on a server."""
+    from stemma.cli.demo_source import BYTES_PER_SECOND  # noqa: PLC0415 - as above
 
-    names = list(by_city_and_year(folder / "observations.csv"))
-    files = [{"class": "File", "location": f"{source}/{name}"} for name in names]
+    files = [{"class": "File", "location": url} for url in urls]
     outdir.mkdir(parents=True, exist_ok=True)
     job = outdir / "inputs.json"
     job.write_text(json.dumps({"observations": files}, indent=2) + "\n", encoding="utf-8")
+    source = urls[0].rpartition("/")[0]
     say(f"its data: {len(files)} files at {source}, which gives {sized(BYTES_PER_SECOND)} a second")
     return Wish(str(folder / _ELSEWHERE), (str(job),), outdir, name=f"{folder.name}-elsewhere")
 

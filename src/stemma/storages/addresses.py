@@ -9,10 +9,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
+from urllib.parse import urljoin
 
 import httpx
 
-from stemma.errors import AddressRefused
+from stemma.errors import AddressRefused, SourceUnusable
 
 MAX_CHARACTERS: Final = 4096
 _USUAL_PORTS: Final = {"https": 443, "http": 80}
@@ -97,6 +98,21 @@ class Policy:
     hosts: tuple[Listed, ...] = ()
     """Empty for any public server at its usual port."""
     private_hosts: tuple[Listed, ...] = ()
+
+    def redirected(self, target: "Target", location: str | None, what: str) -> "Target":
+        """Where the server of ``target`` redirects to.
+
+        Raises:
+            SourceUnusable: it does not say.
+            AddressRefused: that must not be asked.
+        """
+        if location is None:
+            raise SourceUnusable(what, "its server redirects without saying where to")
+        try:
+            following = urljoin(target.url, location)
+        except ValueError as error:
+            raise AddressRefused(what) from error
+        return self.checked(following, what)
 
     def checked(self, url: str, what: str) -> Target:
         """``url``, when nothing in how it is written speaks against it; ``what`` it is the address of.

@@ -5,13 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
-from urllib.parse import urljoin
 
 import httpcore
 
 from stemma import __version__
 from stemma.errors import (
-    AddressRefused,
     SourceChanged,
     SourceForbidden,
     SourceNotFound,
@@ -121,17 +119,8 @@ class Session:
                     yield answer
                     return
                 location = answer.header("location")
-            target = self._redirected(target, location, what)
+            target = self._policy.redirected(target, location, what)
         raise SourceUnusable(what, f"its server redirects more than {MAX_REDIRECTS} times")
-
-    def _redirected(self, target: Target, location: str | None, what: str) -> Target:
-        if location is None:
-            raise SourceUnusable(what, "its server redirects without saying where to")
-        try:
-            following = urljoin(target.url, location)
-        except ValueError as error:
-            raise AddressRefused(what) from error
-        return self._policy.checked(following, what)
 
     @contextmanager
     def _requested(

@@ -11,6 +11,7 @@ from sqlmodel import Session, col
 from stemma.cwl.arrivals import unknown_files, with_contents
 from stemma.database.prepared import Prepared
 from stemma.database.queries.insert import insert_rows
+from stemma.database.queries.parts import parts_of
 from stemma.database.tables import EventRow, OccurrenceRow, RunOutputRow, StepRow, StepWaitRow, UsageRow, table_of
 from stemma.facts import Fact, FileSeen, FileUsed, StepEnded, StepStarted, StepWaits
 from stemma.records import Content, Json, Occurrence, RunOutput, Usage
@@ -100,8 +101,7 @@ def close_open_steps(
 def contents_of(session: Session, run_id: int, occurrences: Sequence[UUID]) -> dict[UUID, Content]:
     """The contents of files of a run, as recorded when they were generated."""
     found: dict[UUID, Content] = {}
-    for start in range(0, len(occurrences), 500):
-        part = occurrences[start : start + 500]
+    for part in parts_of(occurrences):
         query = select(col(OccurrenceRow.uuid), col(OccurrenceRow.sha256), col(OccurrenceRow.size_bytes)).where(
             col(OccurrenceRow.run_id) == run_id,
             col(OccurrenceRow.uuid).in_(part),

@@ -9,6 +9,7 @@ from sqlmodel import Session, col
 
 from stemma.database.prepared import Prepared
 from stemma.database.queries import facts, workflows
+from stemma.database.queries.parts import parts_of
 from stemma.database.tables import (
     AttemptRow,
     CaptureRow,
@@ -39,9 +40,6 @@ from stemma.records import (
     Usage,
 )
 from stemma.states import RunState, StepState
-
-_NAMED_AT_A_TIME = 500
-"""How many things one query names: databases bound the length of a list."""
 
 _STEP, _OCCURRENCE = table_of(StepRow), table_of(OccurrenceRow)
 _STEPS_OF_RUN = select(_STEP).where(_STEP.c.run_id == bindparam("run_id")).order_by(_STEP.c.started_at, _STEP.c.id)
@@ -155,8 +153,7 @@ def occurrences(session: Session, run_id: int) -> tuple[Occurrence, ...]:
 def numbers_of(session: Session, run_id: int, uuids: Sequence[UUID]) -> dict[UUID, int]:
     """The numbers of a run's occurrences in this service, by which files are asked for."""
     found: dict[UUID, int] = {}
-    for start in range(0, len(uuids), _NAMED_AT_A_TIME):
-        part = uuids[start : start + _NAMED_AT_A_TIME]
+    for part in parts_of(uuids):
         found |= {row.uuid: row.id for row in _NUMBERS.rows(session, run_id=run_id, uuids=list(part))}
     return found
 

@@ -19,6 +19,7 @@ from stemma import clock
 from stemma.database.prepared import Prepared
 from stemma.database.queries import replication_figures, storekeeping
 from stemma.database.queries.insert import insert_missing, insert_rows
+from stemma.database.queries.parts import parts_of
 from stemma.database.tables import OccurrenceRow, ReplicaRow, ReplicationRow, RunRow, table_of
 from stemma.database.tables.replication import VERSION_LENGTH
 from stemma.records import Content, Json
@@ -26,7 +27,6 @@ from stemma.records import Content, Json
 _REPLICA, _REPLICATION, _RUN, _OCCURRENCE = (
     table_of(row) for row in (ReplicaRow, ReplicationRow, RunRow, OccurrenceRow)
 )
-_AT_A_TIME: Final = 500
 _NOT_THE_SAME: Final = "it changed at its source after this run had read it, and was dropped here; run it again"
 _NO_VERSION: Final = "?"
 """Begins the version of a source that tells none: it is never the same as another."""
@@ -240,7 +240,7 @@ def _need(run_id: int, sought: Sought, row: Any, now: datetime, *, is_here: bool
 
 def _rows_of(session: Session, home: str, group: str, keys: Collection[str]) -> dict[tuple[str, str], Any]:
     found: dict[tuple[str, str], Any] = {}
-    for part in _parts(sorted(keys)):
+    for part in parts_of(sorted(keys)):
         query = select(_REPLICA).where(
             _REPLICA.c.home == home, _REPLICA.c.group_name == group, _REPLICA.c.source_key.in_(part)
         )
@@ -269,7 +269,7 @@ def abandon(session: Session, home: str) -> None:
         .order_by(_REPLICA.c.id)
         .with_for_update(skip_locked=True)
     )
-    for part in _parts(sorted(session.execute(idle).scalars())):  # looked at again now that nobody can want them
+    for part in parts_of(sorted(session.execute(idle).scalars())):  # looked at again now that nobody can want them
         unneeded = select(_REPLICA.c.id).where(_REPLICA.c.id.in_(part), ~_is_needed())
         _set(session, set(session.execute(unneeded).scalars()), state=ReplicaState.EVICTED.value, **_FREE)
 
@@ -312,7 +312,7 @@ def held(session: Session, home: str, *, all_of_them: bool = True) -> list[Repli
 def needs(session: Session, replica_ids: Collection[int]) -> list[Need]:
     """Who needs these copies: the runs that go on."""
     found: list[Need] = []
-    for part in _parts(sorted(replica_ids)):
+    for part in parts_of(sorted(replica_ids)):
         query = (
             select(_REPLICATION)
             .join(_RUN, _RUN.c.id == _REPLICATION.c.run_id)
@@ -359,7 +359,7 @@ def told(session: Session, run_id: int, needs: Iterable[Need], *, for_good: bool
     by_state = {NeedState.HERE: here, NeedState.FAILED: NeedState.REFUSED}
     for before, after in by_state.items():
         uuids = [need.occurrence for need in needs if need.state is before]
-        for part in _parts(uuids):
+        for part in parts_of(uuids):
             session.execute(
                 update(_REPLICATION)
                 .where(
@@ -402,7 +402,7 @@ def claim(session: Session, home: str, wanted: Collection[int], owner: str, unti
         and_(_REPLICA.c.state == ReplicaState.WANTED.value, _REPLICA.c.not_before <= now),
         and_(_REPLICA.c.state == ReplicaState.MOVING.value, _REPLICA.c.lease_until <= now),
     )
-    for part in _parts(sorted(wanted)):
+    for part in parts_of(sorted(wanted)):
         query = (
             select(_REPLICA.c.id, _REPLICA.c.fence, _REPLICA.c.size_bytes)
             .where(_REPLICA.c.home == home, _REPLICA.c.id.in_(part), free)
@@ -537,11 +537,11 @@ def evict(session: Session, home: str, replica_id: int, but: Collection[UUID] = 
     has = {NeedState.HERE, NeedState.DELIVERED}
     again = [need.occurrence for need in needs(session, [replica_id]) if need.state in has]
     kept = set(but).intersection(again)
-    for part in _parts(sorted(set(again) - kept)):
+    for part in parts_of(sorted(set(again) - kept)):
         session.execute(
             update(_REPLICATION).where(_REPLICATION.c.occurrence.in_(part)).values(state=NeedState.WAITING.value)
         )
-    for part in _parts(sorted(kept)):
+    for part in parts_of(sorted(kept)):
         session.execute(
             update(_REPLICATION).where(_REPLICATION.c.occurrence.in_(part)).values(state=NeedState.DELIVERED.value)
         )
@@ -581,12 +581,8 @@ def _fill_occurrences(session: Session, replica_id: int, content: Content) -> No
 
 
 def _set(session: Session, replica_ids: Collection[int], **values: Any) -> None:
-    for part in _parts(sorted(replica_ids)):
+    for part in parts_of(sorted(replica_ids)):
         session.execute(update(_REPLICA).where(_REPLICA.c.id.in_(part)).values(**values))
-
-
-def _parts(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (items[start : start + _AT_A_TIME] for start in range(0, len(items), _AT_A_TIME))
 
 
 def _replica(row: Any) -> Replica:

@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from stemma.cwl.steps import from_json
 from stemma.database.queries import replicas, workflows
+from stemma.database.queries.parts import parts_of
 from stemma.database.queries.replicas import Need, NeedState, Replica
 from stemma.database.tables import OccurrenceRow, RevisionRow, RunRow, StepRow, StepWaitRow, table_of
 from stemma.engines.protocol import Engine
@@ -126,7 +127,7 @@ def _runs(session: Session, run_ids: Collection[int]) -> dict[int, Any]:
         for name in ("id", "uuid", "engine", "reference", "revision_id", "workflow_id", "attempt", "inputs")
     ]  # fmt: skip
     found: dict[int, Any] = {}
-    for part in _parts(sorted(run_ids)):
+    for part in parts_of(sorted(run_ids)):
         found |= {row.id: row for row in session.execute(select(*columns).where(_RUN.c.id.in_(part)))}
     return found
 
@@ -170,7 +171,3 @@ def _durations(session: Session, workflow_id: int) -> dict[str, list[float]]:
     for path, started_at, ended_at in session.execute(query):
         found.setdefault(path, []).append(max(ended_at - started_at, timedelta()).total_seconds())
     return found
-
-
-def _parts(items: Sequence[int], size: int = 500) -> Iterable[Sequence[int]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
