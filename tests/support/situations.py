@@ -77,6 +77,7 @@ class World:
     ended: set[tuple[str, str]] = field(default_factory=set)
     served: dict[str, float] = field(default_factory=dict)
     moved: int = 0
+    times: dict[str, int] = field(default_factory=dict)
 
     def situation(self) -> Situation:
         """What there is now."""
@@ -89,7 +90,10 @@ class World:
                 for s in open_steps
             ),
             LINKS,
-            StoreState(self.limit, tuple(HeldFile(key, self.sizes[key], "a") for key in sorted(self.here))),
+            StoreState(
+                self.limit,
+                tuple(HeldFile(key, self.sizes[key], "a", times=self.times[key]) for key in sorted(self.here)),
+            ),
             tuple(RunShare(run, served, slots=self.slots) for run, served in self.served.items()),
         )
 
@@ -121,6 +125,7 @@ class World:
             self.drop(evict.pop(0))
         self.here.add(key)
         self.moved += self.sizes[key]
+        self.times[key] = self.times.get(key, 0) + 1
         users = [step.run for step in self.steps if key in step.files and (step.run, step.key) not in self.ended]
         self.served[users[0]] = self.served.get(users[0], 0.0) + self.sizes[key]
         return True

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import FrameType
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stemma.planning.admission import admit
+from stemma.planning.admission import MOST_TIMES, admit
 from stemma.planning.fitting import fits, unfit_steps
 from stemma.planning.known import known_of
 from stemma.planning.planner import plan
@@ -87,9 +87,18 @@ def test_plan_does_not_depend_on_the_order_in_which_it_is_told(situation: Situat
     assert plan(told) == plan(situation)
 
 
-# Always the same examples: random ones find, rarely, files of two runs that push each other out of a store that is all but
-# full, for as long as no step ends (docs/replication.md, "Not there yet").
-@settings(deadline=None, max_examples=40, derandomize=True, database=None)
+@settings(deadline=None, max_examples=40)
+@example(
+    (
+        StepNeed("s0", "r2", (), (), 0.05),
+        StepNeed("s1", "r3", ("f00",), (), 0.0),
+        StepNeed("s2", "r2", (), ("s0",), 13.0),
+        StepNeed("s3", "r2", (), (), 0.0),
+        StepNeed("s4", "r3", ("f00", "f10", "f11"), ("s1",), 4.2),
+        StepNeed("s10", "r2", ("f00", "f07"), ("s0", "s3"), 15.8),
+    ),
+    1,
+)
 @given(step_needs(list(SIZES)), st.integers(0, 40))
 def test_steps_that_each_fit_all_end_however_small_the_store(steps: tuple[StepNeed, ...], more: int) -> None:
     largest = max(sum(SIZES[key] for key in set(step.files)) for step in steps)
@@ -114,6 +123,31 @@ def test_step_that_does_not_fit_is_named_and_the_others_end(steps: tuple[StepNee
     unfit = {(one.run, one.step) for one in unfit_steps(world.situation())}
     world.go()
     assert world.ended == {(step.run, step.key) for step in steps} - unfit
+
+
+def test_files_of_two_runs_that_pushed_each_other_out_again_and_again_stay_while_a_step_runs() -> None:
+    def dropped(times: int) -> tuple[str, ...]:
+        steps = (
+            StepNeed("busy", "x", (), (), 9.0, is_running=True),
+            StepNeed("next", "x", ("one", "two"), ("busy",), 9.0),
+            StepNeed("busy", "y", (), (), 9.0, is_running=True),
+            StepNeed("next", "y", ("three",), ("busy",), 9.0),
+        )
+        store = StoreState(58, (HeldFile("one", 30, "a", times=times),))
+        runs = (RunShare("x", served_bytes=1e6), RunShare("y"))
+        files = (WantedFile("two", "a", 28), WantedFile("three", "a", 29))
+        return plan(Situation(files, steps, LINKS, store, runs)).evict
+
+    assert dropped(MOST_TIMES - 1) == ("one",)
+    assert dropped(MOST_TIMES) == ()
+
+
+def test_oldest_step_gets_room_from_what_was_brought_again_and_again() -> None:
+    steps = (StepNeed("s", "old", ("large",)), StepNeed("s", "young", ("small",)))
+    store = StoreState(58, (HeldFile("small", 30, "a", times=MOST_TIMES),))
+    runs = (RunShare("old", 1e6, came=1), RunShare("young", came=2))
+    decision = plan(Situation((WantedFile("large", "a", 50),), steps, LINKS, store, runs))
+    assert ([fetch.key for fetch in decision.order], decision.evict) == (["large"], ("small",))
 
 
 def test_unfit_step_tells_its_size_and_the_room() -> None:

@@ -6,6 +6,8 @@ from stemma.planning.known import Known
 
 MOST_FILES = 4096
 """Longer than this no order is: the next decision will see."""
+MOST_TIMES = 3
+"""A file that was brought so often, and that a step still needs, makes room for one step only (:func:`_settled`)."""
 
 
 @dataclass(slots=True)
@@ -25,10 +27,17 @@ def admit(known: Known, steps: list[int]) -> Admission:
 
     What is pinned and what is moving has its room. The first step that does not fit gets what there is, so that it
     starts as soon as others end, and nobody behind it gets any: whoever is first gets on, however large.
+
+    The order changes from one decision to the next, since what runs were given counts. Files that were fetched ahead
+    for two runs could push each other out for ever, while no step ends. So, where files were brought again and again,
+    one step comes first until it runs, and beside it these files stay.
     """
     admission = Admission()
     kept = {file for file, is_moving in enumerate(known.is_moving) if is_moving} | known.pinned
     filled = sum(known.sizes[file] for file in kept)
+    steps, stays = _settled(known, steps, kept)
+    kept |= stays
+    filled += sum(known.sizes[file] for file in stays)
     ordered: set[int] = set()
     is_full = False
     place: dict[int, int] = {}
@@ -51,6 +60,27 @@ def admit(known: Known, steps: list[int]) -> Admission:
     admission.order += [file for file, is_moving in enumerate(known.is_moving) if is_moving and file not in ordered]
     admission.evict = _droppable(known, kept, place, _excess(known, admission.order))
     return admission
+
+
+def _settled(known: Known, steps: list[int], kept: set[int]) -> tuple[list[int], set[int]]:
+    """The order in which steps are given room, and what stays here beside what is ``kept`` anyway.
+
+    Both are as told where nothing was brought again and again.
+    """
+    often = [number for number, times in enumerate(known.times) if times >= MOST_TIMES and known.using[number]]
+    if not often:
+        return steps, set()
+    # Nothing that is moved changes which one this is; where none could start now, one runs, which will end.
+    ready = (number for number, step in enumerate(known.steps) if not step.is_running and not known.after[number])
+    anchor = min(ready, key=lambda number: (known.runs[known.steps[number].run].came, number), default=None)
+    needed = set() if anchor is None else set(known.files_of[anchor])
+    filled = sum(known.sizes[file] for file in kept | needed)
+    stays = set()
+    for file in often:
+        if file not in kept and file not in needed and filled + known.sizes[file] <= known.room:
+            filled += known.sizes[file]
+            stays.add(file)
+    return steps if anchor is None else [anchor, *(step for step in steps if step != anchor)], stays
 
 
 def _excess(known: Known, coming: list[int]) -> float:

@@ -27,6 +27,8 @@ class Known:
     """Bytes a second of each file's link."""
     last_used: list[float] = field(default_factory=list)
     pinned: set[int] = field(default_factory=set)
+    times: list[int] = field(default_factory=list)
+    """How often each was brought for runs that go on."""
     steps: list[StepNeed] = field(default_factory=list)
     """Those that can be brought to their end by what is known; each after those that it waits for."""
     files_of: list[list[int]] = field(default_factory=list)
@@ -92,6 +94,7 @@ def _number_files(situation: Situation, known: Known) -> dict[str, int]:
     known.remotes = [file.remote for file in held] + [file.remote for file in wanted]
     known.speeds = [speeds.get(remote, usual) for remote in known.remotes]
     known.last_used = [file.last_used for file in held] + [0.0] * len(wanted)
+    known.times = [file.times for file in held] + [0] * len(wanted)
     return {key: number for number, key in enumerate(known.keys)}
 
 

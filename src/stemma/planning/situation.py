@@ -71,6 +71,8 @@ class HeldFile:
     """The link that it came over."""
     last_used: float = 0.0
     """Any clock that grows: of files that no known step needs, the one used longest ago goes first."""
+    times: int = 1
+    """How often it was brought for runs that go on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,8 @@ class Need:
     state: NeedState
     content: Content | None = None
     error: str | None = None
+    times: int = 0
+    """How often it was moved while the run went on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -611,4 +613,4 @@ def _as_need(row: Any) -> Need:
     content = None
     if row.sha256 is not None:
         content = Content(row.sha256, getattr(row, "size_bytes", 0) or 0)
-    return Need(row.run_id, row.occurrence, row.replica_id, NeedState(row.state), content, row.error)
+    return Need(row.run_id, row.occurrence, row.replica_id, NeedState(row.state), content, row.error, row.times)

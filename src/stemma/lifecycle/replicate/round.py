@@ -109,11 +109,18 @@ class Rounds:
         now = time.monotonic()
         self._in_use = {replica_id: until for replica_id, until in self._in_use.items() if until > now}
         held = {one.id: one for one in outlook.held}
+        times: dict[int, int] = {}
+        for need in outlook.needs:
+            times[need.replica_id] = max(need.times, times.get(need.replica_id, 0))
         store = StoreState(
             limit_bytes=self._installation.settings.store_bytes,
             files=tuple(
                 HeldFile(
-                    str(one.id), one.size_bytes or 0, link_of(one), one.used_at.timestamp() if one.used_at else 0.0
+                    str(one.id),
+                    one.size_bytes or 0,
+                    link_of(one),
+                    one.used_at.timestamp() if one.used_at else 0.0,
+                    times.get(one.id, 0),
                 )
                 for one in held.values()
             ),
