@@ -130,31 +130,77 @@ outputs: {all: int}
     assert seen.report.outputs == {"all": [1] * count}
 
 
-def test_refuse_when_a_step_needs_the_file_then_it_fails_with_the_sentence_and_the_run_too(bench: Bench) -> None:
+def test_refuse_when_a_step_needs_the_file_then_it_fails_with_the_sentence_and_the_others_go_on(bench: Bench) -> None:
     one, two = late("one.txt"), late("two.txt")
     reference = _start(bench, TWO, {"one": one, "two": two})
     until(bench, reference, lambda told: len(told.waiting) == 2)
     bench.engine.refuse(reference, UUID(two[TAG]), "two.txt cannot be had: its server says 404")
+    told = until(bench, reference, lambda told: "second" in told.ended)
+    assert told.report.state is JobState.RUNNING
+    deliver(bench, reference, one, "one\n")
     seen = bench.follow(reference)
     assert seen.report.state is JobState.FAILED
     assert seen.report.reason == "step 'second' failed: two.txt cannot be had: its server says 404"
-    assert seen.ended["second"].state is StepState.FAILED
-    assert "first" not in seen.started
+    assert {key: step.state for key, step in seen.ended.items()} == {
+        "first": StepState.FINISHED,
+        "second": StepState.FAILED,
+    }
 
 
-def test_refuse_when_an_element_needs_the_file_then_those_that_run_end_and_the_run_does_not_wait(bench: Bench) -> None:
+def test_refuse_when_an_element_needs_the_file_then_the_others_go_on(bench: Bench) -> None:
     files = [late(f"{number}.txt") for number in range(3)]
     reference = _start(bench, SCATTER, {"files": files})
     until(bench, reference, lambda told: len(told.waiting) == 3)
     deliver(bench, reference, files[0], "0\n")
     until(bench, reference, lambda told: "each[0]" in told.ended)
     bench.engine.refuse(reference, UUID(files[1][TAG]), "it is gone")
+    until(bench, reference, lambda told: "each[1]" in told.ended)
+    deliver(bench, reference, files[2], "2\n")
     seen = bench.follow(reference)
     assert seen.report.reason == "step 'each[1]' failed: it is gone"
     assert {key: step.state for key, step in seen.ended.items()} == {
         "each[0]": StepState.FINISHED,
         "each[1]": StepState.FAILED,
+        "each[2]": StepState.FINISHED,
     }
+
+
+def test_refuse_when_a_step_in_a_scattered_workflow_needs_the_file_then_only_what_follows_from_it_is_not_run(
+    bench: Bench,
+) -> None:
+    ones, twos = ([late(f"{name}{number}.txt") for number in range(2)] for name in ("one", "two"))
+    inner = TWO.replace(
+        "{run: cat_one.cwl, in: {file: one}, out: [all]}", "{run: cat_one.cwl, in: {file: two}, out: [all]}", 1
+    )
+    inner = inner.replace("second: {run: cat_one.cwl, in: {file: two}", "second: {run: cat_one.cwl, in: {file: one}")
+    inner = inner.replace("outputs:\n", "  third: {run: cat_one.cwl, in: {file: second/all}, out: [all]}\noutputs:\n")
+    main = """
+cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}, SubworkflowFeatureRequirement: {}}
+inputs: {ones: "File[]", twos: "File[]"}
+steps:
+  each: {run: inner.cwl, scatter: [one, two], scatterMethod: dotproduct, in: {one: ones, two: twos}, out: [first, second]}
+outputs:
+  all: {type: "File[]", outputSource: each/first}
+"""
+    job = bench.job(
+        bench.revision({"main.cwl": main, "inner.cwl": inner, "cat_one.cwl": CAT_ONE}), {"ones": ones, "twos": twos}
+    )
+    reference = bench.submit(job)
+    until(bench, reference, lambda told: len(told.waiting) == 4)
+    bench.engine.refuse(reference, UUID(ones[0][TAG]), "it is gone")
+    until(bench, reference, lambda told: "each[0]/second" in told.ended)
+    for number in (0, 1):
+        deliver(bench, reference, twos[number], "two\n")
+    deliver(bench, reference, ones[1], "one\n")
+    seen = bench.follow(reference)
+    assert seen.report.reason == "step 'each[0]/second' failed: it is gone"
+    tools = {key: step.state for key, step in seen.ended.items() if "/" in key}
+    assert tools.pop("each[0]/second") is StepState.FAILED
+    assert tools == dict.fromkeys(
+        ["each[0]/first", "each[1]/first", "each[1]/second", "each[1]/third"], StepState.FINISHED
+    )
 
 
 @pytest.mark.parametrize("reader", ["load", "tool"])

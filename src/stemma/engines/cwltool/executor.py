@@ -107,6 +107,8 @@ class RunExecutor(JobExecutor):
                 elif gate is not None and gate.look():
                     continue
                 elif self._running == 0 and not self._awaits_files(gate):
+                    if gate is not None and gate.fail():
+                        continue
                     logger.error("the workflow cannot go on: nothing runs, and what is left waits for something")
                     break
                 else:
@@ -118,6 +120,8 @@ class RunExecutor(JobExecutor):
             while self._running:
                 self._wait(changed)
                 self._start_what_fits(threads, runtime_context)
+            if gate is not None:
+                gate.fail()
 
     def wait_for_files(self, gate: Gate, files: list[LateFile]) -> None:
         """Wait until files are here that the run itself needs, when all of its steps have ended.

@@ -51,6 +51,7 @@ class Gate:
         self._files: dict[UUID, LateFile] = {}
         self._by_place: dict[str, tuple[LateFile, ...]] = {}
         self._waits: set[Wait] = set()
+        self._failures: list[Callable[[], None]] = []
         self._is_changed = False
 
     def expect(self, known: KnownFile, *, is_member: bool = False) -> LateFile:
@@ -157,6 +158,22 @@ class Gate:
         for file in files:
             file.waits.discard(wait)
 
+    def put_off(self, failure: Callable[[], None], branch: Branch | None) -> None:
+        """Let a step that cannot have its files fail towards its workflow (``failure``) when nothing else can go on.
+
+        cwltool ends a workflow at its first failure; the steps that need other files are to go on.
+        """
+        self._failures.append(failure)
+        if branch is not None:
+            self._failures.append(branch.wake)
+
+    def fail(self) -> bool:
+        """Let the steps fail that were put off; whether there were any."""
+        failures, self._failures = self._failures, []
+        for failure in failures:
+            failure()
+        return bool(failures)
+
     def _catch_up(self) -> None:
         """Take in what was told since; only under the lock of the news."""
         for occurrence, told in self._news.read():
@@ -218,7 +235,7 @@ class Wait:
     """A step execution that may have to wait for files."""
 
     def __init__(self, gate: Gate, files: Iterable[LateFile], branch: Branch | None) -> None:
-        self._gate = gate
+        self.gate = gate
         self._files = list(files)
         self._branch = branch
         self._missing: set[LateFile] = set()
@@ -234,11 +251,11 @@ class Wait:
             return True
         if self._missing:
             return False
-        missing = self._gate.take(self._files)
+        missing = self.gate.take(self._files)
         self.is_taken = not missing
         if missing:
             self._missing = set(missing)
-            self._gate.hold(self, self._files)
+            self.gate.hold(self, self._files)
         return self.is_taken
 
     @property
@@ -251,7 +268,7 @@ class Wait:
         self._missing.discard(file)
         if self._missing and file.refusal is None:
             return False
-        self._gate.drop(self, self._files)
+        self.gate.drop(self, self._files)
         self._missing = set()
         if self._branch is not None:
             self._branch.wake()
@@ -264,8 +281,8 @@ class Wait:
     def lets_go(self) -> None:
         """Use the files no longer, or wait for them no longer."""
         if self._missing:
-            self._gate.drop(self, self._files)
+            self.gate.drop(self, self._files)
             self._missing = set()
         if self.is_taken:
             self.is_taken = False
-            self._gate.let_go(self._files)
+            self.gate.let_go(self._files)

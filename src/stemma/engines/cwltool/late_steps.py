@@ -142,7 +142,7 @@ class LateElements:
                 yield None
         except FileRefused as error:
             wait.refuse(error)
-            output_callback({}, "permanentFail")
+            self._gate.put_off(functools.partial(output_callback, {}, "permanentFail"), branch)
             return
         except GeneratorExit:
             wait.lets_go()

@@ -124,9 +124,11 @@ class RecordedTool(CommandLineTool):
 
 
 def _refuse(step: StepExecution, output_callbacks: OutputCallback, error: FileRefused) -> None:
-    """Let a step fail for want of a file, as it would by a tool that fails."""
+    """Let a step fail for want of a file: it ends now, its workflow hears of it when nothing else can go on."""
     step.fails(str(error))
-    _end_step(step, output_callbacks, {}, "permanentFail")
+    step.end("permanentFail")
+    assert step.wait is not None  # noqa: S101 - for the type checker: it was refused while it waited
+    step.wait.gate.put_off(functools.partial(output_callbacks, {}, "permanentFail"), step.branch)
 
 
 def _stop_waiting(step: StepExecution) -> None:

@@ -75,7 +75,10 @@ class RecordedWorkflowJob(WorkflowJob):
         except FileRefused as error:
             self._waits.pop(step.id).refuse(error)
             step.submitted = True
-            self.receive_output(step, step.tool["outputs"], final_output_callback, {}, "permanentFail")
+            fail = functools.partial(
+                self.receive_output, step, step.tool["outputs"], final_output_callback, {}, "permanentFail"
+            )
+            gate.put_off(fail, self.context.enclosing.branch)
             return False
         if is_over:  # the library takes the values from here once more
             for item in map(self.state.get, self._sources(step)):
