@@ -46,7 +46,8 @@
         RemoteUnreadable            the same of the credentials of a remote
         StorageFull
         SourceUnavailable           a server elsewhere does not answer
-        TooManyFetches              as many files as may be are being fetched
+        ArchiveUnavailable          the archive does not answer, or takes nothing
+        TooManyFetches              as many submissions as may be look at inputs elsewhere
         TooManyTransfers            as many requests to remotes as may be are under way
       EngineRefused           503   the engine will not do it, however often it is asked
       DrawingFailed           500
@@ -580,13 +581,27 @@ class SourceUnavailable(Unavailable):
         self.what, self.reason = what, reason
 
 
+class ArchiveUnavailable(Unavailable):
+    """The archive, where outputs and uploads are kept for good, does not answer, or does not do what it is asked."""
+
+    code = "archive-unavailable"
+    retry_after_seconds = 30
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "the archive, where the service keeps files for good, does not answer as it should; nothing is lost, try "
+            "again later. Its operators have to see to it if it stays so: stemma doctor tells them more"
+        )
+        self.reason = reason
+
+
 class TooManyFetches(Unavailable):
-    """As many files as may be are being fetched for others."""
+    """As many submissions as may be look at their inputs elsewhere."""
 
     code = "too-many-fetches"
 
     def __init__(self) -> None:
-        super().__init__("many inputs are being fetched from elsewhere at the moment; try again in some seconds")
+        super().__init__("many inputs elsewhere are being looked at at the moment; try again in some seconds")
 
 
 class TooManyTransfers(Unavailable):

@@ -248,7 +248,7 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class ReplicationRecord:
-    """That an input was brought here from elsewhere, or could not be."""
+    """That an input was brought here from elsewhere, or could not be; or was not, but read there by others."""
 
     uuid: UUID
     occurrence: UUID
@@ -267,6 +267,8 @@ class ReplicationRecord:
     """``given``, ``catalogue``, ``source`` or ``first use``: what its digest was compared with."""
     error: str | None = None
     """Why it cannot be had."""
+    is_handed: bool = False
+    """Whether the engine's server read it where it lies. What it read is known by address and version only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,3 +390,5 @@ class Claim:
 
     run_id: int
     fence: int
+    run_uuid: UUID | None = None
+    """What its process is known by."""

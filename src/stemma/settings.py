@@ -8,13 +8,14 @@ value in the full stack of ``docker compose up``, and of a secret one that every
 
 import json
 import os
+import re
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, field_validator
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -73,7 +74,24 @@ def _token(secret: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
+def _archive(place: str) -> str:
+    """A folder, or a bucket and what stands before all names in it."""
+    text = place.strip().rstrip("/")
+    parts = urlsplit(text)
+    path = unquote(parts.path)
+    is_plain = not (parts.query or parts.fragment or "@" in parts.netloc) and "\0" not in path
+    steps = path.strip("/").split("/") if path.strip("/") else []
+    if not is_plain or any(step in {"", ".", ".."} for step in steps):
+        raise ValueError("it must be file:///folder or s3://bucket/prefix")
+    if parts.scheme == "file" and not parts.netloc and steps:
+        return text
+    if parts.scheme == "s3" and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}", parts.netloc):
+        return text
+    raise ValueError("it must be file:///folder or s3://bucket/prefix")
+
+
 _Server = Annotated[str, AfterValidator(_server)]
+_Archive = Annotated[str, AfterValidator(_archive)]
 _Token = Annotated[SecretStr, AfterValidator(_token)]
 
 
@@ -204,7 +222,7 @@ class Settings(BaseSettings):
     """How many files a bundle may have."""
 
     max_upload_bytes: PositiveInt = 20 * GIB
-    """The largest file that may be uploaded as an input, or fetched as one."""
+    """The largest file that may be uploaded as an input, put on a remote, or copied to one."""
 
     max_catalogue_bytes: PositiveInt = MIB
     """The largest entry of a dataset catalogue. Larger JSON is taken for the data itself."""
@@ -229,13 +247,13 @@ class Settings(BaseSettings):
     authority, say."""
 
     fetch_timeout_seconds: PositiveFloat = 60.0
-    """How long the inputs of one submission may take to be fetched, all together."""
+    """How long it may take until a web server's answer has begun."""
 
     fetch_silence_seconds: PositiveFloat = 20.0
-    """How long a server may say nothing meanwhile."""
+    """How long a server may say nothing. Less than a byte a second counts as nothing."""
 
     fetches_at_once: PositiveInt = 8
-    """For how many submissions one process fetches inputs at a time."""
+    """How many requests to remotes one process attends to at a time, half of them for one person."""
 
     validation_timeout_seconds: PositiveFloat = 20.0
     """How long the check of one document may take."""
@@ -259,6 +277,23 @@ class Settings(BaseSettings):
     """How much the store may hold of what was fetched from elsewhere, uploads and outputs counted; what is fetched is
     dropped again when space is short, in the order in which it will not be needed. Unset: as much as the disk bears."""
 
+    archive: _Archive | None = None
+    """Where outputs and uploads are kept for good: ``file:///folder`` or ``s3://bucket/prefix``, for this service
+    alone. What lies there too may be dropped from the store when space is short. Unset: there is no archive."""
+
+    archive_endpoint: _Server | None = None
+    """The S3 server of the archive, such as ``https://s3.example.org``; plain http for private names and addresses
+    alone. Unset: that of AWS in ``STEMMA_ARCHIVE_REGION``."""
+
+    archive_region: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$")
+    """Its region. Unset: ``us-east-1``."""
+
+    archive_access_key_id: _Token | None = None
+    """Who the service is there."""
+
+    archive_secret_access_key: _Token | None = None
+    """And its secret."""
+
     replication_streams: Annotated[int, Field(ge=1, le=64)] = 16
     """How many connections at most are open to one place elsewhere at a time; fewer are used where that is enough."""
 
@@ -267,6 +302,10 @@ class Settings(BaseSettings):
 
     max_replica_bytes: Annotated[int, Field(ge=1)] = 16 * 1024 * GIB
     """How large a file may be that is fetched from elsewhere for a run."""
+
+    replication_ahead_bytes: Annotated[int, Field(ge=0)] = 10 * GIB
+    """How much a group may have fetched ahead at a time, for steps that others' engines tell of
+    (``POST /workflow_events``) and no run needs yet; 0 for nothing."""
 
     replication_patience_seconds: PositiveFloat = 3600.0
     """How long a place elsewhere that does not answer is asked again, until the steps that need its file fail."""
@@ -339,6 +378,13 @@ class Settings(BaseSettings):
     wes_engine_parameters: dict[str, str] | None = None
     """What that engine is told with each run, as JSON: ``{"--relax-path-checks": ""}``."""
 
+    wes_reads: str = Field(default="", pattern=r"^\s*((https|s3|gs|az)\s*(,\s*(https|s3|gs|az)\s*)*)?$")
+    """What that server reads by itself where it lies, with commas between: ``https, s3, gs, az``. It is given URLs
+    that open the files, instead of the files. Unset: everything is fetched here and sent there."""
+
+    wes_url_seconds: Annotated[int, Field(ge=60, le=7 * 24 * 3600)] = 24 * 3600
+    """How long such a URL is good: as long as a run may wait there for its turn."""
+
     @field_validator("reana_hints", "wes_engine_parameters", mode="before")
     @classmethod
     def _from_json(cls, value: Any) -> Any:
@@ -348,6 +394,25 @@ class Settings(BaseSettings):
             return json.loads(value)
         except ValueError as error:
             raise ValueError(f"it is not JSON: {error}") from error
+
+    @model_validator(mode="after")
+    def _fits_the_archive(self) -> Self:
+        """An archive in S3 wants keys; one in a folder must not be where others read or where the store is."""
+        if self.archive is None:
+            return self
+        if self.archive.startswith("s3:") and not (self.archive_access_key_id and self.archive_secret_access_key):
+            raise ValueError("STEMMA_ARCHIVE_ACCESS_KEY_ID and STEMMA_ARCHIVE_SECRET_ACCESS_KEY go with STEMMA_ARCHIVE")
+        folder = self.archive_folder
+        if folder is None:
+            return self
+        for other, what in (
+            (self.home, "STEMMA_HOME"),
+            *((root, "STEMMA_FILE_ROOTS") for root, _ in self.allowed_file_roots),
+        ):
+            ours, theirs = folder.resolve(), other.resolve()
+            if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+                raise ValueError(f"the folder of STEMMA_ARCHIVE and {other} ({what}) must not lie in one another")
+        return self
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -373,6 +438,18 @@ class Settings(BaseSettings):
         """The folders in ``STEMMA_FILE_ROOTS``, and whether they may be written to."""
         written = filter(None, (one.strip() for one in self.file_roots.split(",")))
         return tuple((Path(one.removesuffix(":rw")), one.endswith(":rw")) for one in written)
+
+    @property
+    def archive_folder(self) -> Path | None:
+        """The folder that is the archive, where one is."""
+        if self.archive is None or not self.archive.startswith("file:"):
+            return None
+        return Path(unquote(urlsplit(self.archive).path))
+
+    @property
+    def wes_url_kinds(self) -> frozenset[str]:
+        """``STEMMA_WES_READS``, taken apart."""
+        return frozenset(filter(None, (one.strip() for one in self.wes_reads.split(","))))
 
     @property
     def keys_before(self) -> tuple[str, ...]:

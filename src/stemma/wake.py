@@ -1,13 +1,44 @@
-"""A nudge from who wrote down some work to the workers of the same data folder, so that they need not poll fast.
+"""Nudges between the processes of a data folder, so that nobody need poll fast.
 
-Each worker keeps a named pipe in ``wake/``; a nudge is a byte into each. It is a hint and nothing more: a
-worker that misses it finds the work at its next look into the database.
+Each worker keeps a named pipe in ``wake/``; a nudge is a byte into each: that there is work, or that the process of a
+run has said something. Who follows a run looks at the time of a file there, which a worker touches when it has written
+down something new. All of them are hints and nothing more: who misses one finds out at its next look.
 """
 
 import contextlib
 import os
 import select
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+_OWN: Final = b"."
+_WORK: Final = b"x"
+_RUNS: Final = 0x80
+"""Bytes from here on stand for runs, several for each: a byte is written whole or not at all."""
+_NEWS_FILES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a bell was rung for; false where nobody rang."""
+
+    rung: bytes = b""
+
+    def __bool__(self) -> bool:
+        """Whether somebody rang."""
+        return bool(self.rung)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether some work was written down."""
+        return _WORK in self.rung
+
+    def is_of(self, run: UUID) -> bool:
+        """Whether the process of ``run`` may have said something."""
+        return _mark(run) in self.rung
 
 
 class Bell:
@@ -21,18 +52,19 @@ class Bell:
         # Opened for writing too, or it would read as closed whenever nobody else has it open.
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
 
-    def wait(self, timeout_seconds: float) -> bool:
-        """Return True at a nudge, False after ``timeout_seconds``. Several nudges count as one."""
+    def wait(self, timeout_seconds: float) -> Heard:
+        """Return at a nudge, or after ``timeout_seconds``. Several nudges count as one."""
         ready, _, _ = select.select([self._descriptor], [], [], max(0.0, timeout_seconds))
+        heard = b""
         if ready:
             with contextlib.suppress(BlockingIOError):
-                os.read(self._descriptor, 4096)
-        return bool(ready)
+                heard = os.read(self._descriptor, 65536)
+        return Heard(heard)
 
     def ring(self) -> None:
         """Nudge this worker itself, from another thread or a signal handler."""
         with contextlib.suppress(BlockingIOError):
-            os.write(self._descriptor, b"x")
+            os.write(self._descriptor, _OWN)
 
     def close(self) -> None:
         """Take the pipe away."""
@@ -41,7 +73,16 @@ class Bell:
 
 
 def wake_workers(home: Path) -> None:
-    """Nudge every worker of this data folder; pipes of dead ones are taken away."""
+    """Tell every worker of this data folder that there is work; pipes of dead ones are taken away."""
+    _ring_all(home, _WORK)
+
+
+def tell_workers(home: Path, run: UUID) -> None:
+    """Tell every worker of this data folder that the process of ``run`` has said something."""
+    _ring_all(home, _mark(run))
+
+
+def _ring_all(home: Path, word: bytes) -> None:
     for pipe in (home / "wake").glob("*.pipe"):
         try:
             descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
@@ -52,6 +93,42 @@ def wake_workers(home: Path) -> None:
             continue
         try:
             with contextlib.suppress(BlockingIOError):  # full: it has been nudged already
-                os.write(descriptor, b"x")
+                os.write(descriptor, word)
         finally:
             os.close(descriptor)
+
+
+def _mark(run: UUID) -> bytes:
+    return bytes([_RUNS | run.int % (256 - _RUNS)])
+
+
+def tell_followers(home: Path, run_id: int) -> None:
+    """Tell those who follow a run of this data folder that there is something new of it."""
+    path, now = _news_file(home, run_id), time.time_ns()
+    with contextlib.suppress(FileNotFoundError):  # the data folder is gone, or has no worker
+        path.touch()
+        os.utime(path, ns=(now, now))  # finer than what the file system writes by itself
+
+
+class Following:
+    """One who follows a run: knows whether something may be new since it last asked."""
+
+    def __init__(self, home: Path, run_id: int) -> None:
+        self._path = _news_file(home, run_id)
+        self._seen = self._time()
+
+    def has_news(self) -> bool:
+        """Whether something may be new; costs next to nothing."""
+        before, self._seen = self._seen, self._time()
+        return self._seen != before
+
+    def _time(self) -> int:
+        try:
+            return self._path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+
+def _news_file(home: Path, run_id: int) -> Path:
+    """Several runs share one, so that there are never many."""
+    return home / "wake" / f"{run_id % _NEWS_FILES:02}.news"

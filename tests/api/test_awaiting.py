@@ -62,7 +62,7 @@ def number_of(idle: Served, file: Late) -> int:
 def test_execution_when_it_needs_nothing_from_elsewhere_then_says_null(user: httpx.Client, run: int) -> None:
     assert user.get(f"/workflow_execution/{run}").json()["data"]["replication"] is None
     found = user.get(f"/workflow_execution/{run}/replication").json()["data"]
-    assert found["files"] == {"total": 0, "here": 0, "waiting": 0, "failed": 0}
+    assert found["files"] == {"total": 0, "here": 0, "waiting": 0, "failed": 0, "handed": 0}
     assert "replication" not in user.get("/workflow_execution").json()["data"]["items"][0]
 
 
@@ -81,7 +81,7 @@ def test_execution_when_a_step_waits_then_says_for_what_and_how_far_that_is(
     shown = user.get(f"/workflow_execution/{run}").json()["data"]
     RunDetails.model_validate(shown)
     found = shown["replication"]
-    assert found["files"] == {"total": 1, "here": 0, "waiting": 1, "failed": 0}
+    assert found["files"] == {"total": 1, "here": 0, "waiting": 1, "failed": 0, "handed": 0}
     assert found["bytes"] == {"wanted": 1000, "here": 0, "moved": 400}
     assert found["waiting_steps"] == 1
     [awaited] = found["awaited"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from conftest import Served, served_installation
+from conftest import Served, opened_installation, served_installation, working
+from stemma.lifecycle.remotes import remotes_of
 from stemma.storages.outgoing import Outgoing
+from support.databases import KINDS
 from support.documents import ECHO
 from support.elsewhere import ADDRESS, Elsewhere, elsewhere, page, redirect
 from support.tokens import token
@@ -35,15 +38,22 @@ def fresh(servers: Elsewhere) -> None:
         record.clear()
 
 
-@pytest.fixture(scope="module")
-def reaching(served: Served, servers: Elsewhere) -> Iterator[Served]:
-    """The service with a worker, and an API beside it that reaches the servers of the tests."""
-    settings = served.installation.settings.model_copy(
-        update={"outgoing_ca_file": servers.ca_file, "max_upload_bytes": 100_000, "max_catalogue_bytes": 2_000}
-    )
-    outgoing = Outgoing(settings, resolve=servers.resolve, dial=servers)
-    with served_installation(replace(served.installation, settings=settings, outgoing=lambda: outgoing)) as service:
-        yield service
+@pytest.fixture(scope="module", params=KINDS)
+def reaching(
+    request: pytest.FixtureRequest, servers: Elsewhere, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """A service with a worker, both of which reach the servers of the tests."""
+    values = {
+        "outgoing_ca_file": servers.ca_file, "max_replica_bytes": 100_000, "max_catalogue_bytes": 2_000,
+        "secret_key": "k" * 40,
+    }  # fmt: skip
+    with opened_installation(request.param, tmp_path_factory.mktemp(f"reaching-{request.param}"), **values) as opened:
+        outgoing = Outgoing(opened.settings, resolve=servers.resolve, dial=servers)
+        remotes = remotes_of(opened.settings, opened.database, lambda: outgoing)
+        installation = replace(opened, outgoing=lambda: outgoing, remotes=remotes)
+        with working(installation), served_installation(installation) as service:
+            yield service
+        remotes.close()
 
 
 @pytest.fixture
@@ -113,16 +123,16 @@ def test_execute_when_an_input_lies_elsewhere_then_the_record_says_where_and_whi
     run = ran(ada, registered(ada, copying(DATA)))
     text = run["inputs"]["text"]
     assert (text["basename"], text["size"], text["checksum"]) == ("rain.csv", 4, checksum(b"1,2\n"))
-    source = text["source"]
-    assert source.pop("fetched_at") <= run["start_time"]
-    assert source == {"url": DATA, "etag": '"v1"', "last_modified": "Mon, 02 Mar 2026 09:00:00 GMT"}
+    told = {"etag": '"v1"', "last_modified": "Mon, 02 Mar 2026 09:00:00 GMT", "takes_ranges": False}
+    assert text["source"] == {"url": DATA, **told}
     assert "source" not in run["outputs"]["copied"]
     document = ada.get(f"/provenance/json/{run['execution_id']}").json()
     document = document.get("data", document)
-    ((name, entity),) = [(name, entity) for name, entity in document["entity"].items() if "stemma:fetchedAt" in entity]
+    ((name, entity),) = [(name, entity) for name, entity in document["entity"].items() if "stemma:etag" in entity]
     assert DATA in json.dumps(entity["prov:location"])
     assert "v1" in json.dumps(entity["stemma:etag"])
     (derived,) = [one for one in document["wasDerivedFrom"].values() if one["prov:usedEntity"] == name]
+    assert "replication of rain.csv" in json.dumps(document["activity"])
     used = [one["prov:entity"] for one in document["used"].values()]
     assert derived["prov:generatedEntity"] in used
     assert ada.get("/provenance/draw", params=_named(run)).status_code == 200
@@ -233,7 +243,7 @@ def test_execute_when_the_url_is_a_file_of_this_service_then_one_workflow_feeds_
         assert text.get("source", {}).get("catalogue") == (ENTRY if address == ENTRY else None)
         document = ada.get(f"/provenance/json/{run['execution_id']}").text
         assert "stemma:ofAnotherRun" in document
-    assert [path for path, _ in servers.requests] == ["/datasets/7"]
+    assert {path for path, _ in servers.requests} == {"/datasets/7"}
 
 
 def test_execute_when_the_file_of_this_service_is_another_groups_then_it_is_as_if_it_did_not_exist(
@@ -302,7 +312,7 @@ def test_execute_when_the_server_is_unwell_then_503_and_come_back(ada: httpx.Cli
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_execute_when_it_is_larger_than_an_upload_may_be_then_413(ada: httpx.Client, servers: Elsewhere) -> None:
+def test_execute_when_it_is_larger_than_a_file_elsewhere_may_be_then_413(ada: httpx.Client, servers: Elsewhere) -> None:
     servers.pages["/data/rain.csv"] = page(b"x" * 100_001)
     assert refused(ada, DATA).status_code == 413
 
@@ -313,7 +323,7 @@ def test_execute_when_the_input_is_given_then_nothing_is_fetched_for_it(ada: htt
     assert servers.looked_up == []
 
 
-def test_execute_when_inputs_themselves_hold_placeholders_then_each_address_is_asked_once(
+def test_execute_when_inputs_themselves_hold_placeholders_then_each_address_is_looked_at_and_fetched_once(
     ada: httpx.Client, servers: Elsewhere
 ) -> None:
     file = {"class": "File", "valueFromPlatform": f"{{{{{DATA}}}}}"}
@@ -323,7 +333,7 @@ def test_execute_when_inputs_themselves_hold_placeholders_then_each_address_is_a
     assert [text["basename"], text["secondaryFiles"][0]["basename"]] == ["a.csv", "beside.csv"]
     assert text["source"] == text["secondaryFiles"][0]["source"]
     assert text["source"]["url"] == DATA
-    assert [path for path, _ in servers.requests] == ["/data/rain.csv"]
+    assert [path for path, _ in servers.requests] == ["/data/rain.csv"] * 2
 
 
 def test_execute_when_the_inputs_do_not_fit_then_nothing_is_fetched(ada: httpx.Client, servers: Elsewhere) -> None:
@@ -339,3 +349,82 @@ def test_execute_when_too_many_addresses_are_named_then_none_is_asked(ada: httpx
     )
     assert answer.status_code == 413
     assert servers.looked_up == []
+
+
+@pytest.fixture
+def private(ada: httpx.Client, servers: Elsewhere) -> Iterator[str]:
+    """A file that its server gives to those alone who show what a remote of ``ada`` has."""
+
+    def guarded(handler: Any) -> None:
+        is_known = handler.headers.get("Authorization") == "Bearer a-token"
+        handler.give(b"5,6\n" if is_known else b"", status=200 if is_known else 401)
+
+    servers.pages["/private/rain.csv"] = guarded
+    name = Served.name("private").lower()
+    remote = {
+        "name": name,
+        "kind": "https",
+        "settings": {"url": "https://data.example.org/private/"},
+        "credentials": {"token": "a-token"},
+    }
+    added = ada.post("/remotes", json=remote)
+    assert added.status_code == 200, added.text
+    yield "https://data.example.org/private/rain.csv"
+    assert ada.delete(f"/remotes/{name}").status_code == 200
+
+
+def test_execute_when_the_caller_names_a_file_at_their_remote_then_its_credentials_go_along(
+    ada: httpx.Client, private: str
+) -> None:
+    named = {"class": "File", "valueFromPlatform": f"{{{{{private}}}}}"}
+    run = ran(ada, registered(ada, copying(DATA)), text=named)
+    assert run["inputs"]["text"]["checksum"] == checksum(b"5,6\n")
+    assert "a-token" not in json.dumps(run)
+
+
+def test_execute_when_the_workflow_names_a_file_at_the_callers_remote_then_its_credentials_stay_here(
+    ada: httpx.Client, servers: Elsewhere, private: str
+) -> None:
+    answer = refused(ada, private)
+    assert (answer.status_code, answer.headers["Stemma-Error"]) == (422, "source-forbidden")
+    assert not [headers for _, headers in servers.requests if "Authorization" in headers]
+
+
+def test_execute_when_a_strangers_catalogue_names_a_file_at_the_callers_remote_then_its_credentials_stay_here(
+    ada: httpx.Client, servers: Elsewhere, private: str
+) -> None:
+    entry = json.dumps({"distribution": [{"content_url": private}]}).encode()
+    servers.pages["/datasets/7"] = page(entry, content_type=JSON)
+    named = {"class": "File", "valueFromPlatform": f"{{{{{ENTRY}}}}}"}
+    answer = asked(ada, registered(ada, copying(DATA)), text=named)
+    assert (answer.status_code, answer.headers["Stemma-Error"]) == (422, "source-forbidden")
+    assert not [headers for _, headers in servers.requests if "Authorization" in headers]
+
+
+def test_execute_when_the_digest_is_given_and_another_comes_then_the_run_fails_with_the_sentence(
+    ada: httpx.Client,
+) -> None:
+    named = {"class": "File", "valueFromPlatform": f"{{{{{DATA}}}}}", "checksum": checksum(b"other")}
+    answer = asked(ada, registered(ada, copying(DATA)), text=named)
+    run = Served.run_to_end(ada, answer.json()["data"]["execution_id"])
+    assert run["status"] == "failed"
+    assert "digest" in json.dumps(run)
+
+
+def test_execute_when_the_file_comes_slowly_then_the_submission_does_not_wait_for_it(
+    ada: httpx.Client, servers: Elsewhere
+) -> None:
+    is_open = threading.Event()
+
+    def slow(handler: Any) -> None:
+        if handler.headers.get("Range") != "bytes=0-0":
+            is_open.wait(60)
+        handler.give(b"1,2\n", etag='"slow"')
+
+    servers.pages["/data/rain.csv"] = slow
+    answer = asked(ada, registered(ada, copying(DATA)))
+    assert answer.status_code == 200, answer.text
+    number = answer.json()["data"]["execution_id"]
+    assert ada.get(f"/workflow_execution/{number}").json()["data"]["replication"]["files"]["waiting"] == 1
+    is_open.set()
+    assert Served.run_to_end(ada, number)["inputs"]["text"]["checksum"] == checksum(b"1,2\n")

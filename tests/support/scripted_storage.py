@@ -56,7 +56,7 @@ class ScriptedStorage:
         size = told if source.is_size_told else None
         return SourceInfo(
             address, address.rpartition("/")[2], size, source.version, None, source.md5, source.takes_ranges,
-            {"etag": source.version},
+            told={"etag": source.version},
         )  # fmt: skip
 
     @contextmanager

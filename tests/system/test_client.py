@@ -19,6 +19,7 @@ from stemma.errors import (
     Forbidden,
     InvalidDocument,
     InvalidInputs,
+    InvalidRequest,
     NotAuthenticated,
     NotFound,
     RunEnded,
@@ -181,6 +182,18 @@ def test_provenance_when_used_by_the_client_then_does_all_of_the_contract(client
     assert "activity" in json.loads(record)
     assert written(client.provenance.export, run.id, document_format="json") == record
     assert written(client.provenance.export, run.id).startswith(b"document")
+
+
+def test_steps_when_told_of_by_the_client_then_each_has_its_answer(client, served):
+    entry = client.workflows.register(name=served.name(), version="1", spec=Attachment("echo.cwl", ECHO)).id
+    [step] = client.workflows.structure(entry)["structure"]["steps"]
+    event = {"registry_id": entry, "step": step["path"], "state": "added"}
+    told = client.runs.tell([event, {**event, "step": "none"}])
+    assert [one["result"] for one in told["events"]] == ["taken", "refused"]
+    with pytest.raises(NotFound, match="no workflow 777777"):
+        client.runs.tell([{**event, "registry_id": 777_777}])
+    with pytest.raises(InvalidRequest, match=step["path"]):
+        client.runs.tell([{**event, "step": "none"}])
 
 
 def test_service_when_asked_by_the_client_then_tells_of_itself(client, served):

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -135,17 +136,25 @@ def test_run_when_another_group_has_the_file_then_it_is_moved_for_this_one_as_we
     assert data.reads(name) == 2
 
 
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        ("sha256:" + "0" * 64, hashlib.sha256(b"bad").hexdigest()),
+        ("sha1$" + "0" * 40, hashlib.sha1(b"bad", usedforsecurity=False).hexdigest()),
+    ],
+)
 def test_run_when_a_file_has_another_digest_then_its_step_fails_with_the_sentence_and_others_go_on(
-    service: Served, data: DataServer
+    service: Served, data: DataServer, wrong: str, found: str
 ) -> None:
     good, bad = data.put(Served.name("a"), b"good"), data.put(Served.name("b"), b"bad")
-    inputs = {"first": elsewhere(good), "last": elsewhere(bad, checksum="sha256:" + "0" * 64)}
+    right = f"sha1${hashlib.sha1(b'good', usedforsecurity=False).hexdigest()}"
+    inputs = {"first": elsewhere(good, checksum=right), "last": elsewhere(bad, checksum=wrong)}
     with service.client_as("user_1") as user:
         ended = Served.run_to_end(user, run_id(submitted(user, inputs)))
     assert ended["status"] == "failed"
     assert states(ended)["one"] == "finished"
     assert "0000" in ended["reason"]
-    assert hashlib.sha256(b"bad").hexdigest() in ended["reason"]
+    assert found in ended["reason"]
 
 
 def test_run_when_the_connection_breaks_then_it_goes_on_where_it_was(service: Served, data: DataServer) -> None:
@@ -159,6 +168,26 @@ def test_run_when_the_connection_breaks_then_it_goes_on_where_it_was(service: Se
     assert ended["status"] == "finished", ended["reason"]
     assert ended["inputs"]["first"]["checksum"] == f"sha256:{hashlib.sha256(content).hexdigest()}"
     assert any(asked and asked != "bytes=0-" for method, path, asked in data.requests if path == f"/{name}")
+
+
+def test_run_when_an_address_holds_a_key_then_the_database_and_the_answers_do_not(
+    tmp_path: Path, data: DataServer
+) -> None:
+    key = "X-Amz-Signature=5f1e0c9d8b7a6f5e4d3c2b1a"
+    url = data.put(f"{Served.name('a')}?{key}", b"secret")
+    with ExitStack() as stack:
+        installation = stack.enter_context(opened_installation("sqlite", tmp_path, **settings(data)))
+        stack.enter_context(working(installation))
+        user = stack.enter_context(stack.enter_context(served_installation(installation)).client_as("user_1"))
+        run = run_id(submitted(user, {"first": elsewhere(url), "last": elsewhere(data.put(Served.name("b"), b"b"))}))
+        ended = Served.run_to_end(user, run)
+        record = user.get(f"/provenance/json/{run}").text
+        [file] = tmp_path.glob("*.sqlite")
+        with closing(sqlite3.connect(file)) as database:
+            rows = "\n".join(database.iterdump())
+    assert ended["status"] == "finished", ended["reason"]
+    assert url.partition("?")[0] in rows
+    assert [key in text for text in (rows, record, json.dumps(ended))] == [False, False, False]
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_store_when_looked_after_while_a_run_waits_then_nothing_is_lost(service:
         data.let_go(names[1])
         ended = Served.run_to_end(user, run)
         assert ended["status"] == "finished", ended
-        assert ended["replication"]["files"] == {"total": 2, "here": 2, "waiting": 0, "failed": 0}
+        assert ended["replication"]["files"] == {"total": 2, "here": 2, "waiting": 0, "failed": 0, "handed": 0}
         assert ended["replication"]["awaited"] == []
         assert verification.verify(installation, list(installation.store.contents())).faults == ()
         evict(installation)

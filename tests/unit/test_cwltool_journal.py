@@ -153,3 +153,19 @@ def test_beginning_and_ending_when_nothing_whole_was_written_then_none(tmp_path:
     assert journal_reader.beginning(path) is None
     assert journal_reader.ending(path) is None
     assert journal_reader.ending(tmp_path / "nowhere") is None
+
+
+def test_write_when_others_wait_for_it_then_they_are_told_and_not_too_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stemma.engines.cwltool.journal.TELL_SECONDS", 3600.0)
+    told: list[bool] = []
+    journal = Journal(tmp_path / "j", on_news=lambda: told.append(journal_reader.ending(tmp_path / "j") is not None))
+    journal.write(_started("one"))
+    assert told == []
+    for _ in range(3):
+        journal.write(StepEnded(clock.new_uuid(), StepState.FINISHED, clock.now()))
+    assert told == [False]
+    journal.write(Ending(JobState.FINISHED, clock.now()))
+    assert told == [False, True]  # it can be read by then
+    journal.close()

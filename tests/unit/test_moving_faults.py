@@ -167,7 +167,9 @@ def test_file_when_it_changes_all_the_time_fails(store: ContentStore) -> None:
     assert everything_in(store) == []
 
 
-@pytest.mark.parametrize("digest", [{"expected_sha256": "0" * 64}, {"expected_md5": "0" * 32}])
+@pytest.mark.parametrize(
+    "digest", [{"expected_sha256": "0" * 64}, {"expected_sha1": "0" * 40}, {"expected_md5": "0" * 32}]
+)
 @pytest.mark.parametrize("size", [1000, 9 * MEBIBYTE])
 def test_file_when_it_has_another_digest_fails_and_is_not_published(
     store: ContentStore, size: int, digest: dict[str, str]

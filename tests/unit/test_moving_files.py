@@ -174,7 +174,12 @@ def test_file_when_dropped_leaves_nothing_and_is_not_told(store: ContentStore) -
 
 @pytest.mark.parametrize(
     ("expected", "verified"),
-    [({"expected_sha256": True}, "given"), ({"expected_md5": True}, "source"), ({}, "first use")],
+    [
+        ({"expected_sha256": True}, "given"),
+        ({"expected_sha1": True}, "given"),
+        ({"expected_md5": True}, "source"),
+        ({}, "first use"),
+    ],
 )
 def test_file_when_its_digest_is_known_is_compared_with_it(
     store: ContentStore, expected: dict[str, bool], verified: str
@@ -182,6 +187,7 @@ def test_file_when_its_digest_is_known_is_compared_with_it(
     content = some_bytes(9 * MEBIBYTE)
     known = {
         "expected_sha256": hashlib.sha256(content).hexdigest().upper(),
+        "expected_sha1": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
         "expected_md5": hashlib.md5(content).hexdigest(),
     }
     storage = ScriptedStorage({"a": Source(content)})

@@ -6,6 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from stemma.lifecycle.moving.segments import (
     LARGEST,
+    LAST,
     MEBIBYTE,
     SMALLEST,
     USUAL,
@@ -140,8 +141,8 @@ def test_claim_when_sized_is_a_second_of_a_stream_and_no_more_than_its_share(
         assert size is None
     else:
         assert size is not None
-        assert size <= max(SMALLEST, free // streams + 1)
-        assert SMALLEST <= size <= segment
+        assert size <= max(LAST, free // streams + 1)
+        assert LAST <= size <= segment
 
 
 def test_claim_when_made_has_nothing() -> None:

@@ -1,29 +1,19 @@
 """The one way out: what it asks, whom it connects to, and what it does not put up with."""
 
 import contextlib
-import gzip
 import socket
 import threading
-import time
 
 import httpcore
 import pytest
 
-from stemma.errors import (
-    AddressRefused,
-    SourceNotFound,
-    SourceUnavailable,
-    SourceUnusable,
-    TooLarge,
-    TooManyFetches,
-)
+from stemma.errors import AddressRefused, SourceNotFound, SourceUnavailable, SourceUnusable
 from stemma.settings import Settings
 from stemma.storages.addresses import is_institutes, is_public, listed
-from stemma.store.content import ContentStore
+from stemma.storages.https import HttpsStorage
 from support.elsewhere import ADDRESS, ADDRESS_6, elsewhere, page, redirect
 
 URL = "https://data.example.org/file"
-LIMIT = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -40,25 +30,29 @@ def fresh(servers):
         record.clear()
 
 
-def fetched(servers, url=URL, limit=LIMIT, **values):
-    """All that is there, and the answer."""
-    with servers.outgoing(**values).errand() as errand, errand.get(url, "the input 'x'", limit_bytes=limit) as answer:
-        return b"".join(iter(lambda: answer.read(100), b"")), answer
+def read(storage, url=URL):
+    """All that is there."""
+    with storage.read(url, version="") as chunks:
+        return b"".join(chunks)
+
+
+def fetched(servers, url=URL, **values):
+    """All that is there, asked by a storage of its own with these settings."""
+    with contextlib.closing(HttpsStorage(servers.outgoing(**values))) as storage:
+        return read(storage, url)
 
 
 def test_get_when_a_public_server_has_it_then_it_comes_from_the_checked_address(servers):
-    body, answer = fetched(servers, "https://DATA.example.org.:443/file?a=1#part")
-    assert body == b"hello"
+    assert fetched(servers, "https://DATA.example.org.:443/file?a=1#part") == b"hello"
     assert (servers.looked_up, servers.dialled) == (["data.example.org"], [(ADDRESS, 443)])
     ((path, headers),) = servers.requests
     assert path == "/file?a=1"
     assert (headers["Host"], headers["Accept-Encoding"]) == ("data.example.org", "identity")
-    assert answer.target.shown == "https://data.example.org/file"
 
 
 @pytest.mark.parametrize("host", [ADDRESS, f"[{ADDRESS_6}]"])
 def test_get_when_the_address_is_public_and_written_out_then_it_is_asked(servers, host):
-    assert fetched(servers, f"https://{host}/file")[0] == b"hello"
+    assert fetched(servers, f"https://{host}/file") == b"hello"
     assert servers.dialled == [(host.strip("[]"), 443)]
 
 
@@ -116,7 +110,8 @@ def test_get_when_the_address_itself_is_unfit_then_nothing_is_looked_up(servers,
     with pytest.raises(AddressRefused) as refused:
         fetched(servers, url)
     assert (refused.value.status, refused.value.findings[0].rule) == (422, "inputs/address-refused")
-    assert str(refused.value) == str(AddressRefused("the input 'x'"))
+    assert str(refused.value) == str(AddressRefused(refused.value.what))
+    assert "secret" not in str(refused.value)
     assert (servers.looked_up, servers.dialled) == ([], [])
 
 
@@ -151,22 +146,20 @@ def test_get_when_the_name_changes_its_mind_then_only_what_was_checked_is_connec
     answers = iter([[ADDRESS], ["127.0.0.1"]])
     outgoing = servers.outgoing()
     outgoing._resolve = lambda *_: next(answers)
-    with outgoing.errand() as errand:
-        with errand.get(URL, "x", limit_bytes=LIMIT) as answer:
-            assert answer.read(10) == b"hello"
+    with contextlib.closing(HttpsStorage(outgoing)) as storage:
+        assert read(storage) == b"hello"
         assert servers.dialled == [(ADDRESS, 443)]
-        with pytest.raises(SourceNotFound), errand.get(URL, "x", limit_bytes=LIMIT):
-            pytest.fail("asked")
+        with pytest.raises(SourceNotFound):
+            read(storage)
     assert servers.dialled == [(ADDRESS, 443)]
 
 
 def test_get_when_redirected_then_nothing_of_the_first_answer_goes_along(servers):
     servers.pages |= {"/a": redirect("/b?x=1"), "/b": redirect("https://other.example.org/file")}
-    body, answer = fetched(servers, "https://data.example.org/a")
-    assert (body, answer.target.host, answer.asked.host) == (b"hello", "other.example.org", "data.example.org")
+    assert fetched(servers, "https://data.example.org/a") == b"hello"
     assert servers.looked_up == ["data.example.org", "data.example.org", "other.example.org"]
     assert [path for path, _ in servers.requests] == ["/a", "/b?x=1", "/file"]
-    wanted = {"Host", "User-Agent", "Accept", "Accept-Encoding", "Connection"}
+    wanted = {"Host", "User-Agent", "Accept", "Accept-Encoding", "Range"}
     assert all(set(headers) == wanted for _, headers in servers.requests)
 
 
@@ -174,14 +167,13 @@ def test_get_when_redirected_then_nothing_of_the_first_answer_goes_along(servers
     ("location", "error"),
     [
         ("https://127.0.0.1/file", AddressRefused),
+        ("https://10.0.0.7/file", AddressRefused),
         ("https://[::1]/file", AddressRefused),
         ("http://data.example.org/file", AddressRefused),
         ("//user:secret@data.example.org/file", AddressRefused),
         ("file:///etc/passwd", AddressRefused),
         ("https://[broken/file", AddressRefused),
         ("https://inside.example.org/file", SourceNotFound),
-        ("https://data.example.org/a", SourceUnusable),
-        ("/gone", SourceNotFound),
     ],
 )
 def test_get_when_redirected_to_what_is_unfit_then_it_is_not_asked(servers, location, error):
@@ -189,14 +181,13 @@ def test_get_when_redirected_to_what_is_unfit_then_it_is_not_asked(servers, loca
     servers.pages["/a"] = redirect(location)
     with pytest.raises(error):
         fetched(servers, "https://data.example.org/a")
-    assert {address for address, _ in servers.dialled} == {ADDRESS}
-    assert len(servers.requests) <= 6
-    assert "/file" not in [path for path, _ in servers.requests]
+    assert servers.dialled == [(ADDRESS, 443)]
+    assert [path for path, _ in servers.requests] == ["/a"]
 
 
 def test_get_when_plain_http_is_allowed_then_it_is_asked(servers):
     servers.pages["/a"] = redirect("http://data.example.org/file")
-    assert fetched(servers, "https://data.example.org/a", allow_plain_http=True)[0] == b"hello"
+    assert fetched(servers, "https://data.example.org/a", allow_plain_http=True) == b"hello"
     assert servers.dialled == [(ADDRESS, 443), (ADDRESS, 80)]
 
 
@@ -261,107 +252,12 @@ def test_address_when_special_is_neither(address):
     assert not is_institutes(address)
 
 
-@pytest.mark.parametrize(
-    ("status", "error"),
-    [
-        (404, SourceNotFound),
-        (410, SourceNotFound),
-        (204, SourceUnusable),
-        (206, SourceUnusable),
-        (304, SourceUnusable),
-        (401, SourceUnusable),
-        (403, SourceUnusable),
-        (408, SourceUnavailable),
-        (429, SourceUnavailable),
-        (500, SourceUnavailable),
-        (503, SourceUnavailable),
-        (302, SourceUnusable),
-    ],
-)
-def test_get_when_the_server_does_not_give_it_then_that_is_said(servers, status, error):
-    servers.pages["/file"] = page(status=status)
-    with pytest.raises(error, match="'x'"):
-        fetched(servers)
-
-
-def test_get_when_it_says_a_size_over_the_limit_then_nothing_is_read(servers):
-    servers.pages["/file"] = page(b"", content_length="2000000")
-    with pytest.raises(TooLarge, match="the input 'x'"):
-        fetched(servers)
-
-
-def test_get_when_more_comes_than_may_then_the_store_keeps_nothing(servers, tmp_path):
-    def endless(handler):
-        handler.send_response(200)
-        handler.send_header("Transfer-Encoding", "chunked")
-        handler.end_headers()
-        while True:
-            handler.wfile.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
-
-    servers.pages["/file"] = endless
-    store = ContentStore(tmp_path)
-    with (
-        servers.outgoing().errand() as errand,
-        errand.get(URL, "x", limit_bytes=LIMIT) as answer,
-        pytest.raises(TooLarge),
-    ):
-        store.put_stream(answer, limit_bytes=LIMIT)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-
-
-def slow_body(handler):
-    handler.send_response(200)
-    handler.send_header("Content-Length", "1000")
-    handler.end_headers()
-    for _ in range(1000):
-        handler.wfile.write(b"x")
-        time.sleep(0.02)
-
-
-def slow_headers(handler):
-    handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-A: ")
-    for _ in range(1000):
-        handler.wfile.write(b"a")
-        time.sleep(0.02)
-
-
-def endless_prelude(handler):
-    while True:
-        handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize("drip", [slow_body, slow_headers, endless_prelude])
-def test_get_when_it_drips_then_the_limit_of_time_holds(servers, drip):
-    servers.pages["/file"] = drip
-    begin = time.monotonic()
-    with pytest.raises(SourceUnavailable) as late:
-        fetched(servers, fetch_timeout_seconds=0.5)
-    assert late.value.reason == "it takes too long"
-    assert 0.4 < time.monotonic() - begin < 10  # where it did not hold, the drip would go on for 20 seconds and more
-
-
-def test_get_when_nothing_comes_then_silence_has_its_own_limit(servers):
-    go_on = threading.Event()
-    servers.pages["/file"] = lambda _: go_on.wait(30)
-    try:
-        with pytest.raises(SourceUnavailable) as late:
-            fetched(servers, fetch_silence_seconds=0.2)
-    finally:
-        go_on.set()
-    assert late.value.reason == "it takes too long"
-
-
 def test_get_when_the_name_is_not_found_in_time_then_it_is_not_waited_for(servers):
     outgoing, go_on = servers.outgoing(fetch_timeout_seconds=0.2), threading.Event()
     outgoing._resolve = lambda *_: go_on.wait(30) and []
     try:
-        with (
-            outgoing.errand() as errand,
-            pytest.raises(SourceUnavailable),
-            errand.get(URL, "x", limit_bytes=LIMIT),
-        ):
-            pytest.fail("asked")
+        with pytest.raises(SourceUnavailable, match="takes too long"):
+            read(HttpsStorage(outgoing))
     finally:
         go_on.set()
 
@@ -372,20 +268,8 @@ def test_get_when_names_cannot_be_looked_up_then_it_is_no_refusal(servers):
 
     outgoing = servers.outgoing()
     outgoing._resolve = unwell
-    with outgoing.errand() as errand, pytest.raises(SourceUnavailable), errand.get(URL, "x", limit_bytes=LIMIT):
-        pytest.fail("asked")
-
-
-def test_get_when_it_is_packed_then_it_is_not_unpacked(servers):
-    servers.pages["/file"] = page(gzip.compress(b"0" * 10_000_000), content_encoding="gzip")
-    with pytest.raises(SourceUnusable, match="compressed"):
-        fetched(servers)
-
-
-def test_get_when_it_breaks_off_then_it_is_not_whole(servers):
-    servers.pages["/file"] = page(b"hel", content_length="5")
-    with pytest.raises(SourceUnavailable):
-        fetched(servers)
+    with pytest.raises(SourceUnavailable, match="looked up"):
+        read(HttpsStorage(outgoing))
 
 
 def test_get_when_the_headers_never_end_then_they_are_not_all_kept(servers):
@@ -422,23 +306,15 @@ def test_get_when_the_first_address_does_not_answer_then_the_next_is_tried(serve
     servers.names["data.example.org"] = [ADDRESS_6, ADDRESS]
     outgoing = servers.outgoing()
     outgoing._dial = halved = Halved()
-    with outgoing.errand() as errand, errand.get(URL, "x", limit_bytes=LIMIT) as answer:
-        assert answer.read(10) == b"hello"
+    with contextlib.closing(HttpsStorage(outgoing)) as storage:
+        assert read(storage) == b"hello"
     assert (halved.dialled, servers.dialled) == ([(ADDRESS_6, 443)], [(ADDRESS, 443)])
-
-
-def test_errand_when_as_many_as_may_be_are_under_way_then_the_next_is_told_to_come_back(servers):
-    outgoing = servers.outgoing(fetches_at_once=1)
-    with outgoing.errand(), pytest.raises(TooManyFetches), outgoing.errand():
-        pytest.fail("went")
-    with outgoing.errand() as errand, errand.get(URL, "x", limit_bytes=LIMIT) as answer:
-        assert answer.read(10) == b"hello"
 
 
 def test_get_when_the_environment_names_a_proxy_then_it_is_not_asked(servers, monkeypatch):
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert fetched(servers)[0] == b"hello"
+    assert fetched(servers) == b"hello"
 
 
 class Proxy:
@@ -479,11 +355,10 @@ def test_get_when_the_settings_name_a_proxy_then_all_goes_through_it(servers):
     proxy = Proxy(servers)
     outgoing = servers.outgoing(outgoing_proxy="http://me:secret@proxy:3128")
     outgoing._dial = proxy
-    with outgoing.errand() as errand:
-        with errand.get(URL, "x", limit_bytes=LIMIT) as answer:
-            assert answer.read(10) == b"hello"
-        with pytest.raises(AddressRefused), errand.get("https://127.0.0.1/file", "x", limit_bytes=LIMIT):
-            pytest.fail("asked")
+    with contextlib.closing(HttpsStorage(outgoing)) as storage:
+        assert read(storage) == b"hello"
+        with pytest.raises(AddressRefused):
+            read(storage, "https://127.0.0.1/file")
     proxy.thread.join(10)
     assert proxy.heard[0] == "CONNECT data.example.org:443 HTTP/1.1"
     assert any(line.startswith("Proxy-Authorization: Basic") for line in proxy.heard)

@@ -46,17 +46,17 @@ def test_location_when_no_address_that_is_taken_then_refused_with_what_to_do(loc
     assert words in (problem_of({"class": "File", "location": location}) or "")
 
 
-@pytest.mark.parametrize("checksum", ["sha1$2fd4e1c67a2d28fced849ee1bb76e7391b93eb12", "sha256:abc", 7])
+@pytest.mark.parametrize("checksum", [f"sha1${'a' * 39}", f"sha1${'a' * 41}", f"sha1:{'a' * 40}", "sha256:abc", 7])
 def test_checksum_when_it_cannot_be_checked_then_refused(checksum: object) -> None:
     value = {"class": "File", "location": "s3://b/k", "checksum": checksum}
     assert "sha256:" in (problem_of(value) or "")
 
 
-def test_checksum_when_written_as_cwl_has_it_then_it_is_what_the_bytes_must_have() -> None:
-    for mark in ":$":
-        value = {"class": "File", "location": "s3://b/k", "checksum": f"sha256{mark}{'a' * 64}"}
-        assert problem_of(value) is None
-        assert FileReference("x", "", value).expected == "a" * 64
+@pytest.mark.parametrize(("kind", "digits"), [("sha256:", 64), ("sha256$", 64), ("sha1$", 40)])
+def test_checksum_when_written_as_cwl_has_it_then_it_is_what_the_bytes_must_have(kind: str, digits: int) -> None:
+    value = {"class": "File", "location": "s3://b/k", "checksum": f"{kind}{'a' * digits}"}
+    assert problem_of(value) is None
+    assert FileReference("x", "", value).expected == "a" * digits
 
 
 @pytest.mark.parametrize(

@@ -90,14 +90,19 @@ def test_verify_when_an_output_is_damaged_then_names_the_run_and_ends_with_1(ins
 
 def test_evict_when_asked_for_bytes_then_drops_as_many_copies_as_that_takes(installation, capsys):
     copies = [copy_of(installation, f"s3://b/{name.decode()}", name * 600) for name in (b"a", b"b", b"c")]
-    assert told(capsys, "evict", "--bytes", "1k") == {"copies": 2, "freed_bytes": 1200}
+    assert told(capsys, "evict", "--bytes", "1k") == {
+        "copies": 2, "archived": 0, "freed_bytes": 1200, "archive_error": None,
+    }  # fmt: skip
     assert [installation.store.has(copy.sha256) for copy in copies] == [False, False, True]
-    assert told(capsys, "evict", "--all") == {"copies": 1, "freed_bytes": 600}
+    assert told(capsys, "evict", "--all")["freed_bytes"] == 600
 
 
 def test_gc_when_dry_then_says_what_it_would_do_and_does_not(installation, capsys):
     unused = installation.store.put_bytes(b"nobody's")
-    assert told(capsys, "gc") == {"dry_run": False, "files": 0, "freed_bytes": 0, "leftover_bytes": 0}
+    assert told(capsys, "gc") == {
+        "dry_run": False, "files": 0, "freed_bytes": 0, "leftover_bytes": 0,
+        "archived_files": 0, "archived_bytes": 0, "archive_error": None,
+    }  # fmt: skip
     assert told(capsys, "gc", "--older-than", "0s", "--dry-run")["freed_bytes"] == 8
     assert installation.store.has(unused.sha256)
     assert told(capsys, "gc", "--older-than", "0s")["freed_bytes"] == 8

@@ -4,10 +4,11 @@ import os
 import threading
 import time
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from stemma.wake import Bell, wake_workers
+from stemma.wake import Bell, Following, tell_followers, tell_workers, wake_workers
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_wait_when_nudged_before_knows_it_once(home: Path) -> None:
 def test_wake_when_several_workers_nudges_each(home: Path) -> None:
     bells = [Bell(home, f"w{number}") for number in range(3)]
     wake_workers(home)
-    assert [bell.wait(0) for bell in bells] == [True] * 3
+    assert all(bell.wait(0) for bell in bells)
     for bell in bells:
         bell.close()
 
@@ -58,3 +59,49 @@ def test_ring_when_called_far_too_often_never_blocks(home: Path) -> None:
         bell.ring()
     assert bell.wait(0)
     bell.close()
+
+
+def test_tell_when_the_process_of_a_run_says_something_names_that_run_and_no_work(home: Path) -> None:
+    run, other = UUID(int=1), UUID(int=2)
+    bell = Bell(home, "w")
+    tell_workers(home, run)
+    heard = bell.wait(0)
+    assert (heard.is_of(run), heard.is_of(other), heard.has_work) == (True, False, False)
+    bell.close()
+
+
+def test_wait_when_told_of_work_and_of_a_run_hears_both(home: Path) -> None:
+    run = UUID(int=1)
+    bell = Bell(home, "w")
+    wake_workers(home)
+    tell_workers(home, run)
+    heard = bell.wait(0)
+    assert heard.has_work
+    assert heard.is_of(run)
+    bell.close()
+
+
+def test_ring_when_a_worker_rings_for_itself_tells_of_nothing(home: Path) -> None:
+    bell = Bell(home, "w")
+    bell.ring()
+    heard = bell.wait(0)
+    assert heard
+    assert not heard.has_work
+    assert not any(heard.is_of(UUID(int=number)) for number in range(300))
+    bell.close()
+
+
+def test_following_when_its_run_has_news_knows_it_once(home: Path) -> None:
+    (home / "wake").mkdir()
+    following, other = Following(home, 1), Following(home, 2)
+    assert not following.has_news()
+    for _ in range(2):
+        tell_followers(home, 1)
+        assert following.has_news()
+        assert not following.has_news()
+    assert not other.has_news()
+
+
+def test_tell_followers_when_the_data_folder_is_gone_is_no_error(home: Path) -> None:
+    tell_followers(home / "gone", 1)
+    assert not (home / "gone").exists()

@@ -2,17 +2,18 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
 from fastapi import Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 from pydantic import BaseModel
 
 from stemma.auth.principal import Principal
 from stemma.errors import ContentMissing, RangeUnsatisfiable
+from stemma.lifecycle.archive.reading import ArchivedContent
 from stemma.store.content import ContentStore
 
 OCTETS: Final = "application/octet-stream"
@@ -62,21 +63,61 @@ def _is_unseen(sign: str) -> bool:
     return unicodedata.category(sign) in {"Cc", "Cs", "Zl", "Zp"}
 
 
-def stored_file(request: Request, store: ContentStore, sha256: str, name: str, *, media_type: str = OCTETS) -> Response:
+def stored_file(
+    request: Request,
+    store: ContentStore,
+    sha256: str,
+    name: str,
+    *,
+    media_type: str = OCTETS,
+    archived: Callable[[str], ArchivedContent] | None = None,
+) -> Response:
     """The content of this digest as a download; only a word where the caller has them already, parts where it asks.
+    ``archived`` gives what the store let go.
 
     Raises:
-        ContentMissing: the store does not hold them.
+        ContentMissing: it is nowhere.
+        ArchiveUnavailable: it lies in the archive, which does not answer.
     """
     tag = f'"{sha256}"'
     headers = {**HARMLESS, "ETag": tag, "Content-Disposition": disposition(name)}
     if _has_already(request, tag):
         return Response(status_code=304, headers={"ETag": tag, "Cache-Control": HARMLESS["Cache-Control"]})
     path = store.path(sha256)
-    if not path.is_file():
-        raise ContentMissing(sha256)
+    if not (path.is_file() if archived is None else store.touch(sha256)):  # what was asked for just now is not let go
+        if archived is None:
+            raise ContentMissing(sha256)
+        return _from_archive(request, archived(sha256), tag, headers | {"Content-Type": media_type})
     _check_range(request, path.stat().st_size)
     return FileResponse(path, headers=headers, media_type=media_type)
+
+
+def _from_archive(request: Request, found: ArchivedContent, tag: str, headers: dict[str, str]) -> Response:
+    """A download that comes from the archive: whole, or the one part that was asked for."""
+    _check_range(request, found.size_bytes)
+    part = _one_part(request, found.size_bytes, tag)
+    headers |= {"Accept-Ranges": "bytes", "Content-Length": str(found.size_bytes)}
+    if request.method == "HEAD":
+        found.check()
+        return Response(headers=headers)
+    if part is None:
+        return StreamingResponse(found.begun(), headers=headers)
+    first, last = part
+    length = last - first + 1
+    headers |= {"Content-Range": f"bytes {first}-{last}/{found.size_bytes}", "Content-Length": str(length)}
+    return StreamingResponse(found.begun(first, length), 206, headers=headers)
+
+
+def _one_part(request: Request, size: int, tag: str) -> tuple[int, int] | None:
+    """The first and the last byte that are wanted; None for all. Of several parts, which hardly anybody asks for, the
+    whole is given, as RFC 9110 §14.2 allows."""
+    written = dict(request.scope["headers"]).get(b"range", b"").decode("latin-1")
+    parts = _RANGES.fullmatch(written)
+    found = _RANGE.findall(parts[1]) if parts else []
+    if len(found) != 1 or request.headers.get("if-range", tag) != tag:
+        return None
+    first, last = _range(found[0][0], found[0][1], size)
+    return max(0, first), min(last, size - 1)
 
 
 def _check_range(request: Request, size: int) -> None:

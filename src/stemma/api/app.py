@@ -24,6 +24,7 @@ from stemma.api.routes import (
     remotes,
     results,
     service,
+    telling,
 )
 from stemma.api.service import Service
 from stemma.api.transfers import Transfers
@@ -37,6 +38,8 @@ _FORM_BYTES: Final = MIB
 """What the other fields of a form may take beside its files."""
 _SMALL_BYTES: Final = 64 * 1024
 """The largest body where no document is expected."""
+_EVENTS_BYTES: Final = MIB
+"""Of events of steps that come in one request."""
 _FORM_FIELDS: Final = 10
 """Fields of a form beside its files, each of which is kept in memory. A login has seven (RFC 6749), no route of ours
 more than four, beside the files that were not chosen: browsers send some of these as empty fields."""
@@ -52,6 +55,7 @@ _ROUTERS: Final = (  # routes are tried in this order: the ones that are asked m
     provenance.router,
     engines.router,
     remotes.router,
+    telling.router,
     service.router,
     documentation.router,
 )
@@ -140,5 +144,6 @@ def _body_limits(settings: Settings) -> dict[str, Large]:
         "/workflow_registry/update/": Large(documents, Action.REGISTER),
         "/workflow_registry/validate": Large(documents, Action.REGISTER),
         "/workflow_execution/execute/": Large(uploads, Action.RUN),
+        "/workflow_events": Large(_EVENTS_BYTES, Action.RUN),
         "/remotes/": Large(settings.max_upload_bytes, Action.WRITE, ending="/files/content"),
     }

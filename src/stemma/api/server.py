@@ -5,6 +5,7 @@ For development: ``uvicorn --factory stemma.api.server:app``.
 
 import gc
 import socket
+import threading
 from typing import Final
 
 import uvicorn
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from stemma.api.app import create_app
 from stemma.auth.exposure import check_exposure
 from stemma.lifecycle.installation import Installation, open_installation
+from stemma.lifecycle.remotes_opened import load
 from stemma.settings import Settings
 
 GRACE_SECONDS: Final = 3
@@ -21,6 +23,8 @@ _BACKLOG: Final = 512
 _HEADER_BYTES: Final = 256 * 1024
 """The headers that are still read: a token that is far too long gets its 401 rather than a connection cut off."""
 _OBJECTS_A_COLLECTION: Final = 10_000
+_READY_SECONDS: Final = 4.0
+"""So long after the start what speaks with places elsewhere is loaded, if nobody has asked one by then."""
 
 
 def app() -> FastAPI:
@@ -55,7 +59,11 @@ def run_api(installation: Installation, listening: socket.socket) -> None:
     installation.validator.start()
     server = uvicorn.Server(configuration(installation))
     _settle()
+    loading = threading.Timer(_READY_SECONDS, load)
+    loading.daemon = True
+    loading.start()
     server.run(sockets=[listening])
+    loading.cancel()
 
 
 def _settle() -> None:

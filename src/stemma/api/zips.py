@@ -3,7 +3,7 @@
 import re
 import unicodedata
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 
 from stemma.errors import ContentMissing
+from stemma.lifecycle.archive.reading import ArchivedContent
 from stemma.lifecycle.outputs import OCCURRENCE
 from stemma.records import Json
 from stemma.store.content import CHUNK_BYTES, ContentStore
@@ -39,6 +40,8 @@ class Layout:
 
     store: ContentStore
     digests: Mapping[UUID, str]
+    archived: Callable[[str], ArchivedContent] | None = None
+    """Gives what the store let go."""
     files: list[Packed] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
@@ -87,7 +90,36 @@ class Layout:
         try:
             return self.store.path(sha256).stat().st_size
         except FileNotFoundError as error:
-            raise ContentMissing(sha256) from error
+            if self.archived is None:
+                raise ContentMissing(sha256) from error
+            return self.archived(sha256).size_bytes
+
+    def check(self) -> None:
+        """Return when what the store let go can be had, as far as one file of it tells.
+
+        Raises:
+            ContentMissing, ArchiveUnavailable: it cannot.
+        """
+        gone = next((file for file in self.files if not self.store.has(file.sha256)), None)
+        if gone is not None and self.archived is not None:
+            self.archived(gone.sha256).check()
+
+    def chunks(self, sha256: str) -> Iterator[bytes]:
+        """The bytes of a file, wherever they lie by now.
+
+        Raises:
+            ContentMissing, ContentDamaged, ArchiveUnavailable: they cannot be had.
+        """
+        try:
+            source = self.store.open(sha256)
+        except ContentMissing:
+            if self.archived is None:
+                raise
+            yield from self.archived(sha256).begun()
+            return
+        with source:
+            while chunk := source.read(CHUNK_BYTES):
+                yield chunk
 
     def _unique(self, path: str) -> str:
         """``path``, or with a number where it is taken; some systems do not tell letters' case apart."""
@@ -112,8 +144,8 @@ def archive(layout: Layout, document_name: str, document: Mapping[str, Json], at
         for packed in layout.files:
             entry = _entry(packed.path, at)
             entry.file_size = packed.size_bytes  # tells zipfile whether it takes a large entry
-            with layout.store.open(packed.sha256) as source, written.open(entry, "w") as target:
-                while chunk := source.read(CHUNK_BYTES):
+            with written.open(entry, "w") as target:
+                for chunk in layout.chunks(packed.sha256):
                     target.write(chunk)
                     yield sink.taken()
     yield sink.taken()

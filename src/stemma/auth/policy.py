@@ -68,7 +68,7 @@ TABLE: Final = (
     Rule(Action.REGISTER, Resource.REGISTRY, EVERYBODY, Relation.MEMBER, "register, validate and update entries"),
     Rule(Action.DELETE, Resource.REGISTRY, ADMINS, Relation.MEMBER, "take an entry out of the registry"),
     Rule(Action.READ, Resource.EXECUTION, EVERYBODY, Relation.MEMBER, "lists, executions, files, logs, events"),
-    Rule(Action.RUN, Resource.EXECUTION, EVERYBODY, Relation.MEMBER, "run an entry of the group, stop an execution"),
+    Rule(Action.RUN, Resource.EXECUTION, EVERYBODY, Relation.MEMBER, "run an entry, stop a run, tell of its steps"),
     Rule(Action.DELETE, Resource.EXECUTION, ADMINS, Relation.MEMBER, "delete executions"),
     Rule(Action.READ, Resource.PROVENANCE, EVERYBODY, Relation.MEMBER, "pictures and documents of an execution"),
     Rule(Action.CAPTURE, Resource.PROVENANCE, EVERYBODY, Relation.MEMBER, "freeze the record of an execution"),

@@ -86,9 +86,12 @@ def amount(part: int, whole: int | None) -> str:
 
 def summary(found: Replication) -> str:
     """All that a run needs from elsewhere, in a line."""
+    if found.handed == found.files:
+        return f"{found.files} read by the engine's server where they lie"
     words = [f"{found.here} of {found.files} here ({amount(found.here_bytes, found.wanted_bytes)})"]
     words += [f"{found.waiting} to come"] if found.waiting else []
     words += [f"{found.failed} cannot be had"] if found.failed else []
+    words += [f"{found.handed} read by the engine's server where they lie"] if found.handed else []
     return f"{', '.join(words)}; {sized(found.moved_bytes)} moved for this run"
 
 

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stemma.cli.console import sized
-from stemma.errors import StemmaError
+from stemma.errors import ArchiveUnavailable, StemmaError
 from stemma.settings import GIB, Settings
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def examine(settings: Settings) -> list[Part]:
         _graphviz(),
         _database(settings),
         _disk(settings),
+        *_archive(settings),
         *_engines(settings),
     ]
 
@@ -135,6 +137,28 @@ def _disk(settings: Settings) -> Part:
     return Part("disk", enough, found, "runs and uploads may not fit", is_needed=True)
 
 
+def _archive(settings: Settings) -> list[Part]:
+    """The archive, where there is one: a small file is written there, read and removed."""
+    if settings.archive is None:
+        return []
+    from stemma.storages.archive import Archive  # noqa: PLC0415 - loaded for this part alone
+
+    without = "outputs and uploads stay in the store; what was let go cannot be downloaded"
+    archive = Archive(settings)
+    found = "it does not answer"
+
+    def ask() -> None:
+        nonlocal found
+        try:
+            archive.check()
+            found = ""
+        except ArchiveUnavailable as error:
+            found = error.reason
+
+    _waited_for(ask)
+    return [Part("archive", not found, found or archive.shown, without)]
+
+
 def _engines(settings: Settings) -> list[Part]:
     """The engines elsewhere and those of others, each asked now: which version it is, or why it does not answer."""
     from stemma.cwl.helper import Validator  # noqa: PLC0415 - loaded for this part alone
@@ -168,11 +192,16 @@ def _engine(name: str, engine: "Engine | EngineBroken") -> Part:
         nonlocal found
         found = probe(name, engine)
 
+    _waited_for(ask)
+    told = f"answers, version {found.version}" if found.version else found.reason or ""
+    return Part(f"engine {name}", found.version is not None, told, "runs on it wait")
+
+
+def _waited_for(ask: Callable[[], None]) -> None:
+    """Do it, and wait for its end as long as there is patience."""
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_PATIENCE_SECONDS)
-    told = f"answers, version {found.version}" if found.version else found.reason or ""
-    return Part(f"engine {name}", found.version is not None, told, "runs on it wait")
 
 
 def _existing(folder: Path) -> Path:

@@ -1,8 +1,9 @@
 """``stemma store``: what lies in the store of this installation, whether it is whole, and what may go."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,6 +13,7 @@ from stemma.cli.console import error_console, print_json, print_table, say, shor
 from stemma.errors import InvalidRequest
 
 if TYPE_CHECKING:
+    from stemma.database.queries.archive import Archived
     from stemma.database.queries.storekeeping import Owner
     from stemma.lifecycle.installation import Installation
     from stemma.lifecycle.storekeeping.inventory import Inventory
@@ -64,6 +66,8 @@ def show(as_json: JsonOption = False) -> None:
             ("saved", f"{sized(needs.saved_bytes)}; {sized(found.moved_bytes)} were moved"),
         ],
     )
+    if found.archived is not None:
+        _print_archived(found.archived)
     if found.first_to_drop:
         print()
         shown = [
@@ -73,21 +77,33 @@ def show(as_json: JsonOption = False) -> None:
         print_table(("dropped first", "used last", "group", "source"), shown, right=("dropped first",))
 
 
+def _print_archived(archived: "Archived") -> None:
+    rows = [
+        ("archived", f"{archived.files} outputs and uploads, {sized(archived.size_bytes)}"),
+        ("to be archived", f"{archived.waiting}, {sized(archived.waiting_bytes)}"),
+    ]
+    if archived.troubled:
+        rows.append(("not archived", visible(f"{archived.troubled} so far: {archived.error}")))
+    print_table(("", ""), rows)
+
+
 _RIGHT: Final = ("files", "bytes")
 
 
 @app.command("verify")
 def verify(
     heal: Annotated[
-        bool, typer.Option("--heal", help="Wait until what runs need right now has been fetched again.")
+        bool, typer.Option("--heal", help="Bring back what the archive has, and wait for what runs need right now.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read everything in the store again and compare the digests. The exit code is 1 when something is lost.
 
     A damaged copy of what lies elsewhere is removed, and fetched again when a run needs it. Anything else that is
-    damaged is moved to the folder `damaged` of the store: nobody is to take it for what it was.
+    damaged is moved to the folder `damaged` of the store: nobody is to take it for what it was. Outputs and uploads
+    that lie in the archive are given from there; with `--heal` they are put back into the store.
     """
+    from stemma.lifecycle.archive.healing import bring_back_all  # noqa: PLC0415 - see above
     from stemma.lifecycle.replicate.replicator import Replicator  # noqa: PLC0415 - commands load what they need
     from stemma.lifecycle.storekeeping import verification  # noqa: PLC0415 - see above
 
@@ -97,18 +113,34 @@ def verify(
             found = verification.verify(installation, contents, on_read=on_read)
         copies = [copy for fault in found.faults for copy in fault.copies]
         healed = left = 0
+        back: set[str] = set()
+        if heal and found.archive_error is None:
+            with _waiting("bringing back from the archive"):
+                back = bring_back_all(installation, [fault.sha256 for fault in found.faults if not fault.copies])
         if heal and copies:
             replicator = Replicator(installation, f"verify-{installation.home_id[:8]}", lambda _: None)
             with _waiting("fetching again"):
                 healed, left = verification.heal(installation, copies, replicator)
     if as_json:
-        told = [_fault_as_object(fault) for fault in found.faults]
-        print_json({"files": found.files, "bytes": found.size_bytes, "faults": told, "healed": healed, "to_come": left})
+        told = [_fault_as_object(fault, is_back=fault.sha256 in back) for fault in found.faults]
+        print_json(
+            {
+                "files": found.files,
+                "bytes": found.size_bytes,
+                "faults": told,
+                "healed": healed + len(back),
+                "to_come": left,
+                "archive_error": found.archive_error,
+            }
+        )
     else:
-        _print_faults(found.faults)
+        _print_faults(found.faults, back)
         copied = f"; {healed} copies fetched again, {left} still to come" if healed or left else ""
         say(f"{found.files} files ({sized(found.size_bytes)}) read, {len(found.faults)} not as they should be{copied}")
-    raise typer.Exit(int(any(fault.is_lost for fault in found.faults)))
+        if back:
+            say(f"{len(back)} brought back from the archive")
+        _say_of_archive(found.archive_error)
+    raise typer.Exit(int(any(fault.is_lost and fault.sha256 not in back for fault in found.faults)))
 
 
 @app.command("evict")
@@ -116,12 +148,13 @@ def evict(
     size: Annotated[
         str | None, typer.Option("--bytes", metavar="N", help="Until so much is free: 500000000, 500M, 2G.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All copies that no run needs.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All that no run needs.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Drop copies of what lies elsewhere that no run needs, the one first that was used longest ago.
 
-    Runs that need them later fetch them again. Uploads, outputs and documents stay.
+    Then outputs and uploads that lie in the archive too. Runs that need any of it later fetch it again. Documents, and
+    what does not lie in the archive, stay.
     """
     from stemma.lifecycle.storekeeping.removal import evict as drop  # noqa: PLC0415 - commands load what they need
 
@@ -131,11 +164,20 @@ def evict(
     with _opened() as installation, _waiting("dropping"):
         done = drop(installation, wanted_bytes=wanted)
     if as_json:
-        print_json({"copies": done.files, "freed_bytes": done.freed_bytes})
+        print_json(
+            {
+                "copies": done.files,
+                "archived": done.archived_files,
+                "freed_bytes": done.freed_bytes + done.archived_bytes,
+                "archive_error": done.archive_error,
+            }
+        )
         return
-    say(f"{done.files} copies dropped, {sized(done.freed_bytes)} freed")
-    if wanted is not None and done.freed_bytes < wanted:
-        say("the rest is needed by runs that go on, or is no copy", style="yellow")
+    archived = f", {done.archived_files} files that lie in the archive" if done.archived_files else ""
+    say(f"{done.files} copies{archived} dropped, {sized(done.freed_bytes + done.archived_bytes)} freed")
+    _say_of_archive(done.archive_error)
+    if wanted is not None and done.freed_bytes + done.archived_bytes < wanted:
+        say("the rest is needed by runs that go on, or is to be had nowhere else", style="yellow")
 
 
 @app.command("gc")
@@ -163,12 +205,23 @@ def gc(
                 "files": done.files,
                 "freed_bytes": done.freed_bytes,
                 "leftover_bytes": None if dry_run else done.left_bytes,
+                "archived_files": done.archived_files,
+                "archived_bytes": done.archived_bytes,
+                "archive_error": done.archive_error,
             }
         )
         return
     would = "would be removed" if dry_run else "removed"
     left = "" if dry_run else f", and {sized(done.left_bytes)} that writers had left behind"
     say(f"{done.files} files ({sized(done.freed_bytes)}) {would}{left}")
+    if done.archived_files:
+        say(f"{done.archived_files} files ({sized(done.archived_bytes)}) {would} from the archive")
+    _say_of_archive(done.archive_error)
+
+
+def _say_of_archive(error: str | None) -> None:
+    if error is not None:
+        say(f"the archive does not answer as it should: {error}", style="yellow")
 
 
 @contextmanager
@@ -210,9 +263,18 @@ def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
         yield add
 
 
-def _print_faults(faults: "tuple[Fault, ...]") -> None:
+def _done(fault: "Fault", back: "Collection[str]") -> str:
+    """What became of it."""
+    if fault.copies:
+        return "to be fetched again"
+    moved = f"moved to {fault.aside}" if fault.aside else ""
+    archived = "brought back" if fault.sha256 in back else "given from the archive" if fault.is_archived else ""
+    return ", ".join(filter(None, (moved, archived)))
+
+
+def _print_faults(faults: "tuple[Fault, ...]", back: "Collection[str]") -> None:
     for fault in faults[:_SHOWN]:
-        done = "to be fetched again" if fault.copies else f"moved to {fault.aside}" if fault.aside else ""
+        done = _done(fault, back)
         print(visible(f"{fault.verdict}  {fault.sha256}  {done}".rstrip()))
         for owner in fault.owners:
             print(visible(f"    {_owner(owner)}"))
@@ -236,7 +298,7 @@ def _shown_address(address: str) -> str:
     return shown(address)
 
 
-def _fault_as_object(fault: "Fault") -> dict[str, Any]:
+def _fault_as_object(fault: "Fault", *, is_back: bool) -> dict[str, Any]:
     owners = [
         {
             "kind": str(owner.kind),
@@ -249,7 +311,8 @@ def _fault_as_object(fault: "Fault") -> dict[str, Any]:
     return {
         "sha256": fault.sha256,
         "verdict": fault.verdict,
-        "lost": fault.is_lost,
+        "lost": fault.is_lost and not is_back,
+        "archived": fault.is_archived or is_back,
         "moved_to": str(fault.aside) if fault.aside else None,
         "owners": owners,
     }
@@ -270,6 +333,7 @@ def _as_object(found: "Inventory") -> dict[str, Any]:
         "misses": found.needs.misses,
         "saved_bytes": found.needs.saved_bytes,
         "moved_bytes": found.moved_bytes,
+        "archived": asdict(found.archived) if found.archived is not None else None,
         "dropped_first": [
             {
                 "sha256": one.sha256,

@@ -55,6 +55,8 @@ class Replication:
     here_bytes: int
     moved_bytes: int
     waiting_steps: int
+    handed: int
+    """Of the files, those that the engine's server reads where they lie."""
     awaited: tuple[AwaitedFile, ...]
     """Some of those that it waits for, the most urgent first."""
     raw: Mapping[str, Any]
@@ -72,6 +74,7 @@ class Replication:
             here_bytes=sizes["here"],
             moved_bytes=sizes["moved"],
             waiting_steps=told["waiting_steps"],
+            handed=files.get("handed", 0),
             awaited=tuple(AwaitedFile.of(one) for one in told["awaited"]),
             raw=told,
         )

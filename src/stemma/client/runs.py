@@ -14,6 +14,7 @@ from stemma.client.multipart import Attachment, Progress
 from stemma.client.pages import pages
 
 _ROOT: Final = "/workflow_execution"
+_EVENTS: Final = "/workflow_events"
 
 RunName: TypeAlias = tuple[str, int]
 """``name:version`` and which of the runs of that name, as ``run.name`` and ``run.number`` have them."""
@@ -149,6 +150,19 @@ class Runs:
             RunEnded: it has ended already.
         """
         self._connection.send("POST", f"{_ROOT}/{run_id}/stop")
+
+    def tell(self, events: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Tell how far steps are that another engine executes, at most 500 events at a time; what became of each.
+
+        An event has ``execution_id`` or ``registry_id``, ``step``, ``state``, and what else the service takes. The
+        answer counts what was ``taken``, ``known`` before and ``refused``, and has each as one of its ``events``.
+
+        Raises:
+            NotFound: all are about what is not there.
+            InvalidRequest: none can be taken, with findings.
+        """
+        told: Mapping[str, Any] = self._connection.send("POST", _EVENTS, document={"events": list(events)})
+        return told
 
     def delete(self, *, workflow_id: int | None = None, name: str | None = None) -> Mapping[str, Any]:
         """Delete the runs of an entry, or those called ``name``; what was deleted, its ids as ``deleted``.

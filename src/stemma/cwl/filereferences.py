@@ -24,7 +24,8 @@ _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 REMOTE_SCHEMES: Final = ("https", "http", "s3", "gs", "az", "rclone", "file")
 """Of addresses whose files are replicated."""
 MAX_ADDRESS_CHARACTERS: Final = 4096
-_CHECKSUM: Final = re.compile(r"sha256[:$]([0-9a-f]{64})")
+_CHECKSUM: Final = re.compile(r"sha256[:$]([0-9a-f]{64})|sha1\$([0-9a-f]{40})")
+"""The second is what CWL v1.2 has for ``File.checksum``."""
 _WAYS: Final = ("location", "path", "contents", "listing", *(kind.value for kind in PlaceholderKind))
 
 
@@ -38,7 +39,7 @@ class SourceKind(Enum):
     ENTITY = "entity"
     """A file entity of this service, by its number."""
     PLATFORM = "platform"
-    """A URL, to be resolved at submission."""
+    """A URL, looked through at submission: what it leads to is of this service, or an address elsewhere."""
     REMOTE = "remote"
     """An address elsewhere; the bytes are brought here when they are needed."""
     LITERAL = "literal"
@@ -77,9 +78,9 @@ class FileReference:
 
     @property
     def expected(self) -> str | None:
-        """The SHA-256 that its bytes must have, where the object says so."""
+        """The SHA-256, or the SHA-1 (40 digits), that its bytes must have, where the object says so."""
         match = _CHECKSUM.fullmatch(str(self.value.get("checksum")))
-        return match[1] if match is not None else None
+        return match[1] or match[2] if match is not None else None
 
 
 def file_references(inputs: Mapping[str, Json]) -> Iterator[FileReference]:
@@ -116,7 +117,7 @@ def problem_of(value: Mapping[str, Json]) -> str | None:
         source = _source(value)
     except ValueError as error:
         return str(error)
-    return _checksum_problem(value) if source.kind is SourceKind.REMOTE else None
+    return _checksum_problem(value) if source.kind in {SourceKind.REMOTE, SourceKind.PLATFORM} else None
 
 
 def _checksum_problem(value: Mapping[str, Json]) -> str | None:
@@ -124,7 +125,10 @@ def _checksum_problem(value: Mapping[str, Json]) -> str | None:
     checksum = value.get("checksum")
     if checksum is None or (isinstance(checksum, str) and _CHECKSUM.fullmatch(checksum)):
         return None
-    return "checksum of a file elsewhere is sha256: and 64 hexadecimal digits; leave it out if you have none"
+    return (
+        "checksum of a file elsewhere is sha256: and 64 hexadecimal digits, or sha1$ and 40, in lower case; "
+        "leave it out if you have none"
+    )
 
 
 def _is_list_of_files(value: Json) -> bool:

@@ -11,7 +11,7 @@ from stemma.errors import StemmaError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
+HEAD = "0006"
 """The newest migration. A test holds it against the migrations themselves, so that a start need not read them."""
 
 

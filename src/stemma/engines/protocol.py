@@ -34,6 +34,7 @@ __all__ = [
     "StepStarted",
     "StepWaits",
     "TakesLateFiles",
+    "TakesUrls",
 ]
 
 
@@ -70,13 +71,17 @@ class Job:
     path), ``basename``, ``size``, ``checksum`` (``sha256:…``) and ``stemma:occurrence`` (uuid);
     Directories have ``listing`` and ``basename``. A File that is not in the store yet has ``stemma:late`` (true)
     instead of ``location`` and ``checksum``, and ``size`` only where it is known: given to engines that take late
-    files alone."""
+    files alone. One that the engine's server reads where it lies has ``stemma:elsewhere`` (true) instead of
+    ``location``; its ``checksum`` and ``size`` are those that its source told, where it did. ``url_of`` opens it."""
     containers: str = "auto"
     """``auto``, ``required`` or ``never``."""
     time_limit_seconds: float | None = None
     """For the whole attempt."""
     owner: Owner | None = None
     """None where nobody needs to be told from others: an engine in a test, say."""
+    url_of: Callable[[UUID], str] | None = field(default=None, repr=False, compare=False)
+    """A URL that opens a File that is ``stemma:elsewhere``, by its occurrence, to whoever has it. It is good for
+    ``TakesUrls.url_seconds`` from now on, so it is asked for when it is given to the server, and kept nowhere."""
 
 
 class JobState(StrEnum):
@@ -149,7 +154,8 @@ class Engine(Protocol):
     * ``has_begun(job) -> bool``, where it is known whether anything of a job may have come to a server: a submission
       that could not begin is then given up within seconds;
     * ``start()`` and ``close()``, where helpers are needed;
-    * those of :class:`TakesLateFiles`, where a job may start before all of its files are there.
+    * those of :class:`TakesLateFiles`, where a job may start before all of its files are there;
+    * those of :class:`TakesUrls`, where its server reads files from where they lie.
     """
 
     name: str
@@ -222,3 +228,20 @@ class TakesLateFiles(Protocol):
 
         False while a step uses it, and where it cannot be taken back. After True, a step that needs it waits until
         it is delivered anew."""
+
+
+class TakesUrls(Protocol):
+    """What an engine has besides whose server reads files by URL from where they lie.
+
+    Such files are not brought here. What is known of them is their address, and what their source told.
+    """
+
+    url_kinds: frozenset[str]
+    """The kinds of places whose files it is given so: ``https``, ``s3``, ``gs``, ``az``."""
+
+    url_seconds: int
+    """How long such a URL has to be good."""
+
+    def sent_ports(self, revision: RevisionRecord) -> set[str]:
+        """The inputs whose files it wants all the same, since it reads them before a step does, or the run gives them
+        out as they are."""

@@ -24,6 +24,8 @@ class Deed(StrEnum):
     SUBMIT = "run.submit"
     STOP = "run.stop"
     DELETE = "run.delete"
+    RUN_EVENTS = "run.events"
+    """How far its steps are is told by somebody else than its engine; or those of a workflow that runs elsewhere."""
     CAPTURE = "provenance.capture"
     ENGINE_LOGIN = "engine.login"
     """A credential for an engine is given, for a person or a group."""
@@ -46,16 +48,26 @@ class Deed(StrEnum):
 
 
 def record(
-    session: Session, principal: Principal, deed: Deed, resource_id: int | str, *, group: str | None, now: datetime
+    session: Session,
+    principal: Principal,
+    deed: Deed,
+    resource_id: int | str,
+    *,
+    group: str | None,
+    now: datetime,
+    kind: str | None = None,
 ) -> None:
-    """Write down that ``principal`` did something, in the transaction that does it: both are there, or neither."""
+    """Write down that ``principal`` did something, in the transaction that does it: both are there, or neither.
+
+    ``kind`` is what it was done to, where the deed can be done to several kinds of things.
+    """
     audit.add(
         session,
         AuditEntry(
             at=now,
             by=principal.person,
             action=deed.value,
-            resource_kind=deed.kind,
+            resource_kind=kind or deed.kind,
             resource_id=str(resource_id),
             group=group,
             address=principal.address,

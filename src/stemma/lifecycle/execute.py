@@ -29,6 +29,7 @@ from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.outputs import occurrences_in, recorded_form, take_outputs
 from stemma.lifecycle.replicate.delivery import deliver, given, here_for
 from stemma.lifecycle.replicate.guard import giving_out
+from stemma.lifecycle.replicate.handing import NotSigned, handed_over, take_back
 from stemma.lifecycle.staging import staged_inputs
 from stemma.records import AttemptRecord, Claim, Json
 from stemma.states import RunState, StepState
@@ -177,12 +178,14 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
             return _stopped_before(installation, claim, row) if row.stop_requested_at is not None else Progress()
         if here:
             installation.database.write(lambda session: given(session, claim, here))
+    handed = handed_over(installation, engine, claim.run_id)
     job = Job(
         run_uuid=row.uuid,
         attempt=row.attempt,
         name=row.name,
         revision=revision,
-        inputs=staged_inputs(row.inputs, installation.store, here),
+        inputs=staged_inputs(row.inputs, installation.store, here, handed.occurrences),
+        url_of=handed.url_of,
         containers=row.containers,
         time_limit_seconds=row.time_limit_seconds,
         owner=_owner_of(row),
@@ -191,6 +194,9 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
         return _stopped_before(installation, claim, row)
     try:
         reference = engine.submit(job)
+    except NotSigned:
+        take_back(installation, claim.run_id)
+        return Progress(news=True)
     except EngineUnreachable as error:
         if _is_hopeless(engine, job, row):
             raise EngineRefused(engine.name, error.reason) from error

@@ -1,6 +1,6 @@
 """The input object of a run: every file in it becomes an occurrence of a content that the store holds."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -10,11 +10,11 @@ from sqlmodel import Session
 from stemma import clock
 from stemma.cwl.filereferences import FileReference, SourceKind
 from stemma.database.queries import contents
+from stemma.database.queries.archive import address_of
 from stemma.database.queries.replicas import Sought
 from stemma.errors import FileNotFound, Finding, InvalidInputs, PlaceholderNotFound
-from stemma.lifecycle.fetch import Fetched, placeholder
 from stemma.lifecycle.outputs import OCCURRENCE
-from stemma.lifecycle.sources import Looked, as_tree, source_of, told_by
+from stemma.lifecycle.sources import Looked, as_tree, placeholder, source_of, told_by
 from stemma.lifecycle.sources import Place as SourcePlace
 from stemma.lifecycle.staging import CHECKSUM_PREFIX, SOURCE
 from stemma.records import Content, FileKind, Json, Occurrence
@@ -41,8 +41,8 @@ class InputFiles:
     """Finds the content of each file that an input object names, and makes the occurrences.
 
     ``uploads`` are the files sent along, by the names that the input object calls them by; ``bundle`` the
-    files of the workflow's own bundle, which a registered template may name; ``fetched`` what URLs led to;
-    ``literals`` the contents of texts. Nothing is stored here: others wait meanwhile to write to the database.
+    files of the workflow's own bundle, which a registered template may name; ``literals`` the contents of texts;
+    ``looked`` what addresses lead to. Nothing is stored here: others wait meanwhile to write to the database.
     """
 
     session: Session
@@ -55,10 +55,13 @@ class InputFiles:
     wrote it is not to reach, through the hands of a caller who is in another group too, what lies there."""
     uploads: Mapping[str, Content]
     bundle: Mapping[str, Content]
-    fetched: Mapping[str, Fetched] = field(default_factory=dict)
     literals: Mapping[str, Content] = field(default_factory=dict)
     looked: Mapping[SourcePlace, Looked] = field(default_factory=dict)
     """What is elsewhere, by its place."""
+    is_archived: Callable[[Content], bool] = lambda _: False
+    """Whether a content that the caller may have lies in the archive and not in the store."""
+    sent_ports: Collection[str] = ()
+    """The inputs whose files are brought here in any case, although the engine's server could read them itself."""
     subject: str = ""
     """The caller's, whose places elsewhere what they gave may lie in."""
     sought: list[Sought] = field(default_factory=list)
@@ -102,12 +105,8 @@ class InputFiles:
                 return self._occurrence(value, place, content, content.sha256)
             case SourceKind.UPLOAD:
                 return self._sent(value, place, source.text)
-            case SourceKind.PLATFORM:
-                return self._from_elsewhere(value, place, source.text)
-            case SourceKind.REMOTE:
-                reference = FileReference(place.port, place.position, value)
-                looked = self.looked[self._source_place(reference)]
-                return self._late(value, place, looked, looked.info, reference.expected)
+            case SourceKind.PLATFORM | SourceKind.REMOTE:
+                return self._from_elsewhere(value, place)
             case _:
                 raise AssertionError(f"a File has no {source.kind}")
 
@@ -124,7 +123,7 @@ class InputFiles:
             return value
         return self._occurrence(value, place, content, named)
 
-    def _from_entity(self, value: dict[str, Any], place: Place, number: int, written: str) -> Json:
+    def _from_entity(self, value: dict[str, Any], place: Place, number: int, written: str) -> dict[str, Json]:
         try:
             file = contents.file(self.session, number, self._groups(place))
         except FileNotFound as error:
@@ -133,13 +132,13 @@ class InputFiles:
             raise PlaceholderNotFound(place.port, written)
         return self._occurrence(value, place, file.content, file.basename, derived_from=(file.uuid,))
 
-    def _from_elsewhere(self, value: dict[str, Any], place: Place, url: str) -> Json:
-        fetched = self.fetched[url]
-        if isinstance(fetched.file, int):
-            recorded = self._from_entity(value, place, fetched.file, placeholder(url))
-        else:
-            recorded = self._occurrence(value, place, fetched.file, fetched.basename)
-        return recorded if fetched.source is None else {**recorded, SOURCE: fetched.source}
+    def _from_elsewhere(self, value: dict[str, Any], place: Place) -> Json:
+        reference = FileReference(place.port, place.position, value)
+        looked = self.looked[self._source_place(reference)]
+        if looked.number is None:
+            return self._late(value, place, looked, looked.info, reference.expected)
+        recorded = self._from_entity(value, place, looked.number, placeholder(reference.source.text))
+        return {**recorded, SOURCE: looked.source} if looked.source else recorded
 
     def _source_place(self, reference: FileReference) -> SourcePlace:
         return SourcePlace.of(reference, self.subject if reference.port in self.given else "")
@@ -152,7 +151,7 @@ class InputFiles:
         basename = str(value.get("basename") or info.basename)
         recorded = self._recorded(value, place, basename, None)
         uuid = UUID(recorded[OCCURRENCE])
-        told = told_by(info)
+        told, source = told_by(info), {**source_of(info), **looked.source}
         self.sought.append(
             Sought(
                 uuid,
@@ -163,11 +162,13 @@ class InputFiles:
                 looked.remote_id,
                 looked.remote,
                 expected,
-                source_of(info),
+                source,
+                # What must have a digest is read here: nobody else would compare it.
+                by_url=looked.by_url and expected is None and place.port not in self.sent_ports,
             )
         )
         size = {} if info.size_bytes is None else {"size": info.size_bytes}
-        return {**recorded, **size, SOURCE: source_of(info)}
+        return {**recorded, **size, SOURCE: source}
 
     def _occurrence(
         self,
@@ -177,10 +178,28 @@ class InputFiles:
         named: str,
         *,
         derived_from: tuple[UUID, ...] = (),
-    ) -> Json:
+    ) -> dict[str, Json]:
         basename = str(value.get("basename") or named.rsplit("/", 1)[-1])
         recorded = self._recorded(value, place, basename, content, derived_from)
+        if self.is_archived(content):
+            return self._brought_back(recorded, content)
         return {**recorded, "size": content.size_bytes, "checksum": f"{CHECKSUM_PREFIX}{content.sha256}"}
+
+    def _brought_back(self, recorded: dict[str, Json], content: Content) -> dict[str, Json]:
+        """A file of this service that the store let go: the archive gives it when it is needed."""
+        address, digest = address_of(content.sha256), content.sha256
+        self.sought.append(
+            Sought(
+                UUID(str(recorded[OCCURRENCE])),
+                address,
+                digest,
+                {"sha256": digest},
+                content.size_bytes,
+                expected=digest,
+                source={"url": address},
+            )
+        )
+        return {**recorded, "size": content.size_bytes}
 
     def _recorded(
         self,

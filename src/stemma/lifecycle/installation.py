@@ -16,6 +16,7 @@ from stemma.engines.registry import EngineRegistry
 from stemma.lifecycle.credentials import EngineCredentials
 from stemma.lifecycle.remotes import Remotes, remotes_of
 from stemma.settings import Settings
+from stemma.storages.archive import Archive
 from stemma.store.content import ContentStore
 from stemma.store.lending import place_in
 
@@ -40,12 +41,16 @@ class Installation:
     """The way out, made when the first URL is asked for: a start need not load what speaks HTTP."""
     home_id: str
     """Identifies the data folder among others that share the database."""
+    archive: Archive | None = None
+    """Where outputs and uploads are kept for good."""
 
     def close(self) -> None:
         """Let go of connections and helper processes. Runs go on."""
         self.validator.close()
         self.engines.close()
         self.remotes.close()
+        if self.archive is not None:
+            self.archive.close()
         self.database.close()
 
 
@@ -101,6 +106,7 @@ def open_installation(settings: Settings) -> Installation:
         remotes=remotes_of(settings, database, outgoing),
         outgoing=outgoing,
         home_id=_home_id(settings.home),
+        archive=None if settings.archive is None else Archive(settings),
     )
 
 

@@ -239,6 +239,18 @@ class Remotes:
             self._seal_anew(remote, remote.sealed, text)
         return RemoteSettings(remote.name, remote.kind, remote.settings, json.loads(text))
 
+    def sealed_text(self, text: str, purpose: tuple[str, ...]) -> str:
+        """``text``, sealed."""
+        return self._sealer().seal(text, purpose)
+
+    def opened_text(self, sealed: str, purpose: tuple[str, ...]) -> str:
+        """What was sealed.
+
+        Raises:
+            SealBroken: with another key, or for another purpose.
+        """
+        return self._sealer().open(sealed, purpose)
+
     def close(self) -> None:
         """Let go of all connections."""
         self._storages.close()

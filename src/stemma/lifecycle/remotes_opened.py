@@ -20,6 +20,11 @@ MOST_OPEN: Final = 200
 """Beyond that, the one that was not asked for longest is given up."""
 
 
+def load() -> None:
+    """Load what speaks with most places, so that the first who asks one need not wait for it."""
+    from stemma.storages import https, objects, objects_open, opening  # noqa: F401, PLC0415 - see above
+
+
 class Opener(Protocol):
     """What storages are opened with."""
 

@@ -8,10 +8,11 @@ from sqlmodel import Session
 
 from stemma.auth.sealing import SealBroken, Sealer
 from stemma.database.connection import Database
-from stemma.database.queries import credentials, remotes
+from stemma.database.queries import credentials, remotes, replicas
 from stemma.database.queries.credentials import Sealed
 from stemma.database.queries.remotes import Remote
 from stemma.lifecycle.remotes import purpose_of
+from stemma.lifecycle.replicate import sealed_addresses
 from stemma.settings import Settings
 
 
@@ -67,7 +68,8 @@ def _put(kept: _Kept, fresh: str, session: Session) -> bool:
 def _everything(database: Database) -> list[_Kept]:
     with database.reading() as session:
         found = [_of_remote(remote) for remote in remotes.sealed(session)]
-        return found + [_of_engine(credential) for credential in credentials.every(session)]
+        found += [_of_engine(credential) for credential in credentials.every(session)]
+        return found + [_of_address(*row) for row in replicas.addresses_with(session, sealed_addresses.MARK)]
 
 
 def _of_remote(remote: Remote) -> _Kept:
@@ -77,6 +79,14 @@ def _of_remote(remote: Remote) -> _Kept:
         return remotes.reseal(session, remote.uuid, before=sealed, sealed=fresh)
 
     return _Kept(f"remote {remote.name} of {remote.scope} {remote.owner}", sealed, purpose_of(remote), put)
+
+
+def _of_address(replica_id: int, group: str, address: str) -> _Kept:
+    def put(session: Session, fresh: str) -> bool:
+        return replicas.write_address(session, replica_id, address, sealed_addresses.with_seal(address, fresh))
+
+    what = f"address of a file of group {group}"
+    return _Kept(what, sealed_addresses.seal_in(address) or "", sealed_addresses.purpose_of(group), put)
 
 
 def _of_engine(credential: Sealed) -> _Kept:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlmodel import Session
@@ -12,17 +13,21 @@ from stemma.auth.principal import Principal
 from stemma.cwl.inputs import check_inputs
 from stemma.cwl.placeholders import PlaceholderKind
 from stemma.database.queries import contents, facts, people, replicas, runs, workflows
+from stemma.database.queries.archive import is_archived
+from stemma.database.queries.replicas import Sought
 from stemma.database.queries.runs import NewRun
 from stemma.engines.protocol import Engine, Owner
-from stemma.errors import EngineUnsuitable, InputGone, InvalidInputs
+from stemma.errors import EngineUnsuitable, InputGone, InvalidInputs, TooLarge
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
-from stemma.lifecycle.fetch import fetch_inputs, keep_literals, placeholder
 from stemma.lifecycle.inputs import InputFiles
 from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.literals import keep_literals
 from stemma.lifecycle.replicate.guard import giving_out
+from stemma.lifecycle.replicate.handing import sent_ports, url_kinds
 from stemma.lifecycle.replicate.room import check_room
-from stemma.lifecycle.sources import look_at
+from stemma.lifecycle.replicate.sealed_addresses import kept
+from stemma.lifecycle.sources import look_at, placeholder
 from stemma.lifecycle.storekeeping.dropped import is_held
 from stemma.lifecycle.validate import Upload, parse_inputs
 from stemma.records import Content, Json, RunSummary
@@ -57,7 +62,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         AddressRefused, SourceForbidden, SourceUnusable, SourceUnavailable, TooManyFetches, TooLarge: a file elsewhere
             cannot be had.
         InputGone: a file is named that was dropped from the store.
-        TooLarge: too many files are named.
+        TooLarge: too many files are named, or one elsewhere is larger than may be fetched.
         UnknownEngine, EngineUnsuitable: the engine is not set up here, or cannot run this workflow.
     """
     settings = installation.settings
@@ -77,8 +82,8 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         raise InvalidInputs(findings)
     _check_for(engine, values)
     given = [port for port, value in (submission.inputs or {}).items() if value is not None]
-    looked = look_at(installation, Owner(principal.subject, workflow.group), values, given)
-    fetched = fetch_inputs(installation, values)
+    looked = look_at(installation, Owner(principal.subject, workflow.group), values, given, url_kinds(engine))
+    ports = sent_ports(engine, revision) if any(one.by_url for one in looked.values()) else set()
     literals = keep_literals(installation, values)
 
     def write(session: Session) -> RunSummary:
@@ -92,9 +97,10 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             given=given,
             uploads=submission.uploads,
             bundle=bundle,
-            fetched=fetched,
             literals=literals,
             looked=looked,
+            sent_ports=ports,
+            is_archived=partial(_is_archived, installation, session, principal.groups),
             subject=principal.subject,
         )
         resolved = files.resolve(values)
@@ -102,11 +108,13 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             *submission.uploads.values(),
             *bundle.values(),
             *literals.values(),
-            *(one.file for one in fetched.values()),
         }
-        named = [item.content for item in files.occurrences if item.content]
+        late = {one.occurrence for one in files.sought}
+        named = [item.content for item in files.occurrences if item.content and item.uuid not in late]
         _check_here(installation, session, named, sent, principal.groups)
-        check_room(settings.store_bytes, engine, revision.structure, files.sought, files.occurrences)
+        brought = [one for one in files.sought if not one.by_url]
+        _check_sizes(brought, settings.max_replica_bytes)
+        check_room(settings.store_bytes, engine, revision.structure, brought, files.occurrences)
         new = NewRun(
             uuid=clock.new_uuid(),
             group=workflow.group,
@@ -123,8 +131,11 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         run_id = runs.add(session, new, now)
         facts.add_occurrences(session, run_id, 1, files.occurrences)
         if files.sought:
-            store = installation.store
-            here = replicas.want(session, installation.home_id, workflow.group, run_id, files.sought, has=store.has)
+            place, has = (installation.home_id, workflow.group, run_id), installation.store.has
+            handed = kept(installation, workflow.group, (one for one in files.sought if one.by_url))
+            brought = kept(installation, workflow.group, brought)
+            brought += replicas.hand_over(session, *place, handed, has=has) if handed else []
+            here = replicas.want(session, *place, brought, has=has)
             replicas.fill_occurrences(session, here)
         audit.record(session, principal, Deed.SUBMIT, run_id, group=workflow.group, now=now)
         return runs.get(session, run_id, principal.groups)
@@ -133,6 +144,16 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         run = installation.database.write(write)
     wake_workers(settings.home)
     return run
+
+
+def _is_archived(installation: Installation, session: Session, groups: Collection[str], content: Content) -> bool:
+    """Whether a content has to come from the archive. That others archived it must not be seen from that."""
+    return (
+        installation.archive is not None
+        and not installation.store.has(content.sha256)
+        and is_archived(session, content.sha256)
+        and is_held(session, content.sha256, groups)
+    )
 
 
 def _check_here(
@@ -152,6 +173,17 @@ def _check_here(
         is_theirs = content in sent or is_held(session, content.sha256, groups)
         if not is_theirs or not installation.store.has(content.sha256):
             raise InputGone(content.sha256)
+
+
+def _check_sizes(sought: Iterable[Sought], limit: int) -> None:
+    """See that no file elsewhere is larger than may be fetched, as far as their sources tell.
+
+    Raises:
+        TooLarge: one is.
+    """
+    for one in sought:
+        if (one.size_bytes or 0) > limit:
+            raise TooLarge(str(one.source.get("url")), limit)
 
 
 def _check_for(engine: Engine, values: dict[str, Json]) -> None:

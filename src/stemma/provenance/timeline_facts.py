@@ -101,7 +101,8 @@ def timeline_facts(run: RunRecord, at: datetime | None) -> Timeline:
     """What ``run`` has to show; ``at`` is now, for a run that has not ended."""
     until = _end_of(run, at)
     occurrences = {file.uuid: file for file in run.occurrences}
-    transfers = [_transfer(one, occurrences.get(one.occurrence), until, run) for one in run.replications]
+    brought = [one for one in run.replications if not one.is_handed]
+    transfers = [_transfer(one, occurrences.get(one.occurrence), until, run) for one in brought]
     transfers.sort(key=lambda one: (one.begins_at, one.requested_at))
     executions = _executions(run, until, _Arrivals(transfers, occurrences))
     executions.sort(key=lambda one: (one.attempt, one.begins_at))

@@ -67,7 +67,7 @@ class HtmlListing:
             if kind not in {"text/html", "application/xhtml+xml"}:
                 raise SourceUnusable(what, "its server does not list folders as pages")
             page = bytearray()
-            while part := answer.read(0):
+            while part := answer.read():
                 page += part
                 if len(page) > _MAX_PAGE_BYTES:
                     raise TooLarge(f"the list of {what}", _MAX_PAGE_BYTES)

@@ -40,7 +40,7 @@ class Mistrusted(Exception):
 
 
 class OutOfTime(Exception):
-    """The time for the errand is over."""
+    """There is no time left to wait."""
 
 
 class Patience(Protocol):
@@ -61,7 +61,7 @@ class Patience(Protocol):
 
 
 class Deadline:
-    """When the errand must be over."""
+    """When a connection must be there."""
 
     read_bytes = 64 * 1024
 

@@ -185,7 +185,7 @@ def _without_query(address: str) -> str:
 
 
 def _body(answer: Answer) -> Iterator[bytes]:
-    return iter(lambda: answer.read(0), b"")
+    return iter(answer.read, b"")
 
 
 def _part(answer: Answer, offset: int, length: int | None, what: str) -> Iterator[bytes]:
@@ -207,7 +207,7 @@ def _all_of(answer: Answer, count: int, what: str) -> Iterator[bytes]:
     for chunk in windowed(_body(answer), 0, count):
         left -= len(chunk)
         if not left and answer.header("content-length") == str(count):
-            answer.read(0)  # the end of it, so that the connection can be used again
+            answer.read()  # the end of it, so that the connection can be used again
         yield chunk
     if left:
         raise SourceUnavailable(what, "it breaks off")
@@ -262,5 +262,6 @@ def _info(address: str, answer: Answer) -> SourceInfo:
         sha256=digests.get("sha-256"),
         md5=digests.get("md5"),
         takes_ranges=answer.status == _BEYOND or _is_part(answer),
+        media_type=_told(answer, "content-type") or "",
         told={name: value for name, value in told.items() if value is not None},
     )

@@ -5,22 +5,17 @@ An entry of a catalogue is JSON, said to be JSON, with ``distribution``: a list 
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from email.message import Message
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 import orjson
 
-from stemma import clock
 from stemma.errors import AddressRefused, SourceUnusable
-from stemma.records import Json
 
 if TYPE_CHECKING:
-    from stemma.storages.outgoing import Answer, Errand
+    from stemma.storages.protocol import SourceInfo, Storage
 
 _FILES: Final = "/workflow_execution/files/"
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,17}")
@@ -34,93 +29,11 @@ _MAX_HEADER_CHARACTERS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a file came from, and which version of it."""
-
-    url: str
-    """The file's address, as the placeholder or the catalogue has it."""
-    fetched_at: datetime
-    catalogue: str | None = None
-    """The address of the entry that names the file."""
-    served_from: str | None = None
-    """Where redirects led to, without its query: those hold keys that are good for an hour."""
-    etag: str | None = None
-    last_modified: str | None = None
-
-    def recorded(self) -> dict[str, Json]:
-        """As it stands in the run's inputs."""
-        told = {
-            "url": self.url,
-            "catalogue": self.catalogue,
-            "served_from": self.served_from,
-            "etag": self.etag,
-            "last_modified": self.last_modified,
-            "fetched_at": clock.isoformat(self.fetched_at),
-        }
-        return {name: value for name, value in told.items() if value is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class OwnFile:
-    """A file of this service; whether the caller may have it is for others to say."""
-
-    number: int
-    source: Source | None = None
-    """Where a catalogue named it."""
-
-
-class RemoteFile:
-    """A file elsewhere, on its way to us."""
-
-    def __init__(self, source: Source, basename: str, head: bytes, answer: "Answer") -> None:
-        self.source = source
-        self.basename = basename
-        self._head = head
-        self._answer = answer
-
-    def read(self, size: int, /) -> bytes:
-        """The next part; empty at the end.
-
-        Raises:
-            SourceUnavailable: it breaks off, or takes too long.
-        """
-        head, self._head = self._head, b""
-        return head or self._answer.read(size)
-
-
-@dataclass(frozen=True, slots=True)
 class Platform:
     """What is known of this service, and the limits."""
 
     public_url: str
-    max_file_bytes: int
     max_catalogue_bytes: int
-
-    @contextmanager
-    def found(self, errand: "Errand", url: str, what: str) -> Iterator[OwnFile | RemoteFile]:
-        """What ``url`` leads to.
-
-        Raises:
-            SourceUnusable: it is an address of this service, but not of a file.
-            AddressRefused, SourceNotFound, SourceUnavailable, TooLarge: see :meth:`Errand.get`.
-        """
-        number = self.own_file(url, what)
-        if number is not None:
-            yield OwnFile(number)
-            return
-        with errand.get(url, what, limit_bytes=self.max_file_bytes) as answer:
-            named, head = self._named_by(answer)
-            if named is None:
-                yield _remote(answer, url, None, head)
-                return
-            base = answer.target.url
-        named = _joined(base, named, what)
-        number = self.own_file(named, what)
-        if number is not None:
-            yield OwnFile(number, Source(named, clock.now(), catalogue=url))
-            return
-        with errand.get(named, what, limit_bytes=self.max_file_bytes) as answer:
-            yield _remote(answer, named, url, b"")
 
     def own_file(self, url: str, what: str) -> int | None:
         """The number of the file of this service that ``url`` names; None where it is an address of somebody else.
@@ -145,18 +58,26 @@ class Platform:
             raise SourceUnusable(what, f"of this service's own addresses only files can be taken: …{_FILES}NUMBER")
         return int(number)
 
-    def _named_by(self, answer: "Answer") -> tuple[str | None, bytes]:
-        """The address that an entry of a catalogue names, and what was read of the answer to find out."""
-        kind = (answer.header("content-type") or "").partition(";")[0].strip()
-        if not _JSON.fullmatch(kind):
-            return None, b""
-        head = bytearray()
-        while len(head) <= self.max_catalogue_bytes:
-            part = answer.read(self.max_catalogue_bytes)
-            if not part:
-                return _content_url(bytes(head)), bytes(head)
-            head += part
-        return None, bytes(head)
+    def named_by(self, storage: "Storage", info: "SourceInfo", what: str) -> str | None:
+        """The address that an entry of a catalogue names; None where ``info`` is of no such entry.
+
+        Raises:
+            AddressRefused: what it names is no address of the web.
+            SourceUnavailable: it breaks off, or takes too long.
+        """
+        kind, size = info.media_type.partition(";")[0].strip(), info.size_bytes
+        if not _JSON.fullmatch(kind) or (size or 0) > self.max_catalogue_bytes:
+            return None
+        content = bytearray()
+        with storage.read(info.address, version="", length=size) as chunks:
+            for chunk in chunks:
+                content += chunk
+                if len(content) > self.max_catalogue_bytes:
+                    return None
+        named = _content_url(bytes(content))
+        if named is None:
+            return None
+        return _joined(str(info.told.get("served_from") or info.address), named, what)
 
 
 def _place(scheme: str, host: str | None, port: int | None) -> tuple[str | None, int | None]:
@@ -179,26 +100,13 @@ def _content_url(content: bytes) -> str | None:
 
 def _joined(base: str, named: str, what: str) -> str:
     try:
-        return urljoin(base, named.strip())
+        joined = urljoin(base, named.strip())
+        is_of_the_web = urlsplit(joined).scheme in _USUAL_PORTS
     except ValueError as error:
         raise AddressRefused(what) from error
-
-
-def _remote(answer: "Answer", url: str, catalogue: str | None, head: bytes) -> RemoteFile:
-    source = Source(
-        url=url,
-        fetched_at=clock.now(),
-        catalogue=catalogue,
-        served_from=answer.target.shown if answer.target != answer.asked else None,
-        etag=_told(answer, "etag"),
-        last_modified=_told(answer, "last-modified"),
-    )
-    return RemoteFile(source, basename_of(answer.header("content-disposition") or "", url), head, answer)
-
-
-def _told(answer: "Answer", name: str) -> str | None:
-    value = (answer.header(name) or "")[:_MAX_HEADER_CHARACTERS]
-    return value if value.isprintable() and value else None
+    if not is_of_the_web:
+        raise AddressRefused(what)
+    return joined
 
 
 def basename_of(disposition: str, url: str) -> str:

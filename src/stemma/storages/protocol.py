@@ -31,6 +31,8 @@ class SourceInfo:
     """Both in hexadecimal, where the server tells them."""
     takes_ranges: bool = True
     """Whether a part costs less than the whole."""
+    media_type: str = ""
+    """What kind of file it is, where a server of the web says so."""
     told: dict[str, Json] = field(default_factory=dict)
     """For the record: ``etag``, ``last_modified``, ``version_id``, ``served_from``."""
 

@@ -22,6 +22,8 @@ from stemma.storages.outgoing import MAX_REDIRECTS, REDIRECTS, Answer, Outgoing,
 from stemma.storages.pace import Pace
 from stemma.storages.protocol import CHUNK_BYTES
 
+_GIVEN: Final = frozenset({200, 203, 206})
+"""Of what is read: the answers that hold it. Others of their like say that it comes later, or that there is none."""
 _GONE: Final = frozenset({404, 410})
 _CLOSED: Final = frozenset({401, 403, 407})
 _LATER: Final = frozenset({408, 421, 423, 425, 429})
@@ -80,7 +82,7 @@ class Session:
         self._policy: Policy = outgoing.policy
         self._credential = credential
         self._silence_seconds = outgoing.silence_seconds
-        self._calm = Calm(outgoing.silence_seconds, outgoing.errand_seconds)
+        self._calm = Calm(outgoing.silence_seconds, outgoing.answer_seconds)
         self._pool = outgoing.pool(self._calm, connections=connections)
 
     def close(self) -> None:
@@ -114,7 +116,7 @@ class Session:
                 answer = Answer(response, asked, target, what)
                 if response.status not in REDIRECTS or method not in _SAFE:
                     if response.status not in accepted:
-                        _check(response.status, what)
+                        _check(method, response.status, what)
                     _refuse_encoded(answer, what)
                     yield answer
                     return
@@ -167,8 +169,8 @@ class Session:
         }
 
 
-def _check(status: int, what: str) -> None:
-    if status in range(200, 300):
+def _check(method: str, status: int, what: str) -> None:
+    if status in (_GIVEN if method in _SAFE else range(200, 300)):
         return
     if status in _GONE:
         raise SourceNotFound(what)

@@ -26,13 +26,14 @@ from stemma import clock
 from stemma.database.queries import queue
 from stemma.database.queries.queue import Claimant
 from stemma.errors import LeaseLost, StemmaError, Unavailable
+from stemma.lifecycle.archive.archivist import Archivist
 from stemma.lifecycle.execute import Progress, attend, fail
 from stemma.lifecycle.installation import Installation, open_installation
 from stemma.lifecycle.replicate.replicator import Replicator
 from stemma.records import Claim
 from stemma.settings import Settings
 from stemma.store.content import is_full
-from stemma.wake import Bell
+from stemma.wake import Bell, Heard, tell_followers
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,15 @@ class Attended:
     pause: float = NEWS_SECONDS
     trouble: float = TROUBLE_SECONDS
     looking: Future[None] | None = None
+    is_hastened: bool = False
+    """To be looked at again as soon as the look that goes on is over."""
     over: bool = False
     """Done, or lost to another worker."""
+
+    def hasten(self) -> None:
+        """Look at it at once."""
+        self.due = 0.0
+        self.is_hastened = self.looking is not None
 
 
 @dataclass(slots=True)
@@ -80,6 +88,8 @@ class Worker:
     _replicator: Replicator | None = None
     _arrived: queue_of_runs.SimpleQueue[set[int]] = field(default_factory=queue_of_runs.SimpleQueue)
     """Runs for which something has arrived from elsewhere."""
+    _has_news: threading.Event = field(default_factory=threading.Event)
+    """A look has found something new, or a run has ended: there may be more to fetch, or room for another run."""
 
     def __post_init__(self) -> None:
         """Take a name that no other worker has."""
@@ -110,32 +120,40 @@ class Worker:
         slots = self.installation.settings.worker_slots
         next_claim = next_renewal = 0.0
         pools = ThreadPoolExecutor(slots, "attend"), ThreadPoolExecutor(LOOKS_ELSEWHERE, "elsewhere")
-        rung = True
+        rung = Heard()
+        has_work = True
         self._replicator = Replicator(self.installation, self.name, self._note_arrival)
         self._replicator.start()
+        archivist = Archivist(self.installation, self.name)
+        archivist.start()
         try:
             with pools[0], pools[1]:
                 while not self._draining.is_set():
-                    if rung:
-                        self._replicator.nudge()
                     now = time.monotonic()
                     self._forget()
-                    self._hasten()
+                    self._hasten(rung)
+                    if self._has_news.is_set():
+                        self._has_news.clear()
+                        has_work = True
+                    if has_work:
+                        self._replicator.nudge()
                     if now >= next_renewal:
                         next_renewal = now + (self._renew() or TROUBLE_SECONDS)
                     room = self._room()
-                    if any(room) and (rung or now >= next_claim):
+                    if any(room) and (has_work or now >= next_claim):
                         next_claim = now + (self._claim(*room) or TROUBLE_SECONDS)
                     self._look(pools, now)
                     has_room = any(self._room())
                     rung = self._bell.wait(
                         self._until_next(min(next_claim, next_renewal) if has_room else next_renewal)
                     )
+                    has_work = rung.has_work
                 self._finish(pools, next_renewal)
             self._forget()
             self._replicator.close()
             self._release()
         finally:
+            archivist.close()
             self._replicator.close()
             bell, self._bell = self._bell, None
             bell.close()
@@ -145,12 +163,15 @@ class Worker:
         self._arrived.put(runs)
         self._ring_bell()
 
-    def _hasten(self) -> None:
-        """Look at once at the runs for which something has arrived."""
+    def _hasten(self, rung: Heard) -> None:
+        """Look at once at the runs for which something has arrived, and at those whose processes said something."""
+        for attended in self.held.values():
+            if attended.claim.run_uuid is not None and rung.is_of(attended.claim.run_uuid):
+                attended.hasten()
         while not self._arrived.empty():
             for run_id in self._arrived.get():
                 if run_id in self.held:
-                    self.held[run_id].due = 0.0
+                    self.held[run_id].hasten()
 
     def _finish(self, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor], next_renewal: float) -> None:
         """Let the looks in progress come to their end. Leases hold meanwhile: a look may be carrying a large file, and
@@ -180,8 +201,11 @@ class Worker:
                 if not attended.looking.cancelled():
                     attended.looking.result()
                 attended.looking = None
+                if attended.is_hastened:
+                    attended.due, attended.is_hastened = 0.0, False
             if attended.over and attended.looking is None:
                 del self.held[run_id]
+                self._has_news.set()
 
     def _renew(self) -> float | None:
         """Extend the leases; the seconds until the next time, None when the database did not answer."""
@@ -248,6 +272,9 @@ class Worker:
 
     def _schedule(self, attended: Attended, progress: Progress) -> None:
         attended.over = progress.done
+        if progress.news or progress.done:
+            tell_followers(self.installation.settings.home, attended.claim.run_id)
+            self._has_news.set()
         attended.trouble = TROUBLE_SECONDS
         limit = QUIET_LIMIT_ELSEWHERE_SECONDS if attended.is_elsewhere else QUIET_LIMIT_SECONDS
         attended.pause = NEWS_SECONDS if progress.news else min(attended.pause * 1.5, limit)
@@ -270,6 +297,7 @@ class Worker:
             self._put_off(attended, error)
         else:
             attended.over = True
+            tell_followers(self.installation.settings.home, attended.claim.run_id)
 
     def _release(self) -> None:
         """Give back what is held, so that others need not wait for the leases to pass."""

@@ -26,6 +26,7 @@ from stemma.api.streams import CountedStream
 from stemma.database.queries import events, queue, recorded, runs, workflows
 from stemma.errors import RunNotFound, StepNotFound, Unavailable
 from stemma.records import RunEvent, RunSummary, StepDefinition, StepRecord, WorkflowStructure
+from stemma.wake import Following
 
 router = APIRouter(prefix="/workflow_execution", tags=["execution"])
 logger = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class EventFeed:
     async def sent(self) -> AsyncIterator[bytes]:
         """The stream, to its end."""
         pause, spoke = FAST_SECONDS, time.monotonic()
+        following = Following(self.caller.installation.settings.home, self.run_id)
         yield b"retry: 1000\n\n"
         while clock.now().timestamp() < self.caller.principal.expires_at:
             found, ended = await self._look()
@@ -92,8 +94,16 @@ class EventFeed:
                 spoke = time.monotonic()
                 yield b": nothing new\n\n"
             if len(found) < _EVENTS_A_LOOK:
-                await asyncio.sleep(pause)
+                await self._rest(following, pause)
                 pause = min(pause * 1.3, SLOW_SECONDS)
+
+    @staticmethod
+    async def _rest(following: Following, pause: float) -> None:
+        """Until a worker has written down something new, or for ``pause`` where no word of it comes."""
+        until = time.monotonic() + pause
+        await asyncio.sleep(FAST_SECONDS)
+        while not following.has_news() and (left := until - time.monotonic()) > 0:  # noqa: ASYNC110 - a file tells
+            await asyncio.sleep(min(left, FAST_SECONDS))
 
     async def _look(self) -> tuple[list[RunEvent], str | None]:
         try:

@@ -1,5 +1,6 @@
 """What went into executions and what came out: whole, as zip archives, or file by file."""
 
+from functools import partial
 from typing import Final, Literal
 
 from fastapi import APIRouter, Request
@@ -12,6 +13,7 @@ from stemma.api.error_responses import guarded
 from stemma.api.zips import Layout, archive
 from stemma.database.queries import contents, facts, runs
 from stemma.errors import Conflict, FileNotFound, RunNotEnded
+from stemma.lifecycle.archive.reading import archived
 from stemma.lifecycle.outputs import occurrences_in
 from stemma.lifecycle.storekeeping.dropped import check_file, check_inputs
 
@@ -64,7 +66,8 @@ def file(request: Request, caller: Reader, file_id: FileId) -> Response:
         found = contents.file(session, file_id, groups)
     if found.content is None:
         raise FileNotFound(file_id)
-    return stored_file(request, installation.store, found.content.sha256, found.basename)
+    elsewhere = None if installation.archive is None else partial(archived, installation)
+    return stored_file(request, installation.store, found.content.sha256, found.basename, archived=elsewhere)
 
 
 def _named(caller: Caller, name: str, number: int) -> int:
@@ -85,9 +88,12 @@ def _zip(caller: Caller, run_id: int, side: _Side) -> Response:
         if side == "inputs":
             check_inputs(session, installation.store, run_id, caller.principal.groups)
         contents = facts.contents_of(session, run_id, [file.occurrence for file in occurrences_in(values)])
-    layout = Layout(installation.store, {uuid: content.sha256 for uuid, content in contents.items()})
+    digests = {uuid: content.sha256 for uuid, content in contents.items()}
+    elsewhere = None if installation.archive is None else partial(archived, installation)
+    layout = Layout(installation.store, digests, elsewhere)
     document_name = f"{side}.json"
     document = layout.place(values, document_name)
+    layout.check()
     name = f"{run.name}-{run.number or run_id}-{side}.zip".replace(":", "-")
     return StreamingResponse(
         archive(layout, document_name, document, run.ended_at or run.submitted_at),

@@ -16,6 +16,7 @@ class ReplicatedFiles(Answer):
     here: int = Field(examples=[9])
     waiting: int = Field(description="Still to come.", examples=[2])
     failed: int = Field(description="Cannot be had.", examples=[1])
+    handed: int = Field(description="Not brought here: the engine's server reads them where they lie.", examples=[0])
 
 
 class ReplicatedBytes(Answer):
@@ -88,6 +89,7 @@ class ReplicationShown(Answer):
         return {
             "files": {
                 "total": count.files, "here": count.here, "waiting": count.waiting, "failed": count.failed,
+                "handed": count.handed,
             },
             "bytes": {"wanted": count.wanted_bytes, "here": count.here_bytes, "moved": count.moved_bytes},
             "waiting_steps": found.waiting_steps,

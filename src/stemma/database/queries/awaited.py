@@ -52,6 +52,8 @@ class Arrivals:
     here: int = 0
     waiting: int = 0
     failed: int = 0
+    handed: int = 0
+    """Read where they lie by the engine's server: they are not brought here."""
     wanted_bytes: int = 0
     """Of the files whose size is known."""
     here_bytes: int = 0
@@ -61,7 +63,7 @@ class Arrivals:
     @property
     def files(self) -> int:
         """All of them."""
-        return self.here + self.waiting + self.failed
+        return self.here + self.waiting + self.failed + self.handed
 
 
 def arrivals(session: Session, run_id: int) -> Arrivals | None:
@@ -81,8 +83,11 @@ def arrivals(session: Session, run_id: int) -> Arrivals | None:
         .where(_REPLICATION.c.run_id == run_id)
         .group_by(_REPLICATION.c.state)
     )
-    here = waiting = failed = wanted = here_bytes = moved = 0
+    here = waiting = failed = handed = wanted = here_bytes = moved = 0
     for state, count, size, before, now in session.execute(query):
+        if state == NeedState.HANDED:
+            handed += count
+            continue
         wanted, moved = wanted + int(size), moved + int(before)
         if state in _ARE_HERE:
             here, here_bytes = here + count, here_bytes + int(size)
@@ -90,7 +95,7 @@ def arrivals(session: Session, run_id: int) -> Arrivals | None:
             waiting, moved = waiting + count, moved + int(now)
         else:
             failed += count
-    return Arrivals(here, waiting, failed, wanted, here_bytes, moved)
+    return Arrivals(here, waiting, failed, handed, wanted, here_bytes, moved)
 
 
 def waiting_steps(session: Session, run_id: int, attempt: int) -> dict[str, tuple[UUID, ...]]:

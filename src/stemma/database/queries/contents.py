@@ -1,12 +1,13 @@
 """Contents, and who may name them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, or_, select
 from sqlmodel import Session, col
 
 from stemma.database.queries.insert import insert_missing
+from stemma.database.queries.parts import parts_of
 from stemma.database.tables import OccurrenceRow, RunOutputRow, RunRow
 from stemma.database.tables.contents import ContentRow
 from stemma.errors import FileNotFound
@@ -21,6 +22,15 @@ def remember(session: Session, contents: Iterable[Content], now: datetime) -> No
     unique = {content.sha256: content.size_bytes for content in contents}
     rows = [{"sha256": digest, "size_bytes": size, "first_seen_at": now} for digest, size in sorted(unique.items())]
     insert_missing(session, ContentRow, rows)
+
+
+def sizes_of(session: Session, digests: Sequence[str]) -> dict[str, int]:
+    """How long those of ``digests`` are that are known."""
+    found: dict[str, int] = {}
+    for part in parts_of(digests):
+        query = select(col(ContentRow.sha256), col(ContentRow.size_bytes)).where(col(ContentRow.sha256).in_(part))
+        found |= {row.sha256: row.size_bytes for row in session.execute(query)}
+    return found
 
 
 def held_by(session: Session, sha256: str, groups: Collection[str]) -> Content:

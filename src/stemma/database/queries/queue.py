@@ -38,13 +38,13 @@ class Claimant:
 def claim(session: Session, claimant: Claimant, *, limit: int, now: datetime) -> list[Claim]:
     """Claim at most ``limit`` runs that need attention and that nobody attends to, oldest first."""
     query = (
-        select(_RUN.c.id, _RUN.c.fence)
+        select(_RUN.c.id, _RUN.c.fence, _RUN.c.uuid)
         .where(*_claimable(claimant, now))
         .order_by(_RUN.c.lease_until, _RUN.c.id)  # as the index has them: what is not due is not even read
         .limit(limit)
         .with_for_update(skip_locked=True)  # SQLite: nothing to skip, the whole transaction holds the write lock
     )
-    return [_take(session, run_id, fence, claimant, now) for run_id, fence in session.execute(query).all()]
+    return [_take(session, claimant, now, row) for row in session.execute(query).all()]
 
 
 def _claimable(claimant: Claimant, now: datetime) -> tuple[Any, ...]:
@@ -59,12 +59,14 @@ def _claimable(claimant: Claimant, now: datetime) -> tuple[Any, ...]:
     )
 
 
-def _take(session: Session, run_id: int, fence: int, claimant: Claimant, now: datetime) -> Claim:
+def _take(session: Session, claimant: Claimant, now: datetime, row: Any) -> Claim:
     until = now + timedelta(seconds=claimant.lease_seconds)
     session.execute(
-        update(_RUN).where(_RUN.c.id == run_id).values(fence=fence + 1, lease_owner=claimant.worker, lease_until=until),
+        update(_RUN)
+        .where(_RUN.c.id == row.id)
+        .values(fence=row.fence + 1, lease_owner=claimant.worker, lease_until=until),
     )
-    return Claim(run_id, fence + 1)
+    return Claim(row.id, row.fence + 1, row.uuid)
 
 
 def renew(session: Session, claimant: Claimant, claims: Collection[Claim], now: datetime) -> set[Claim]:

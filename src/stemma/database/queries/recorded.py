@@ -184,6 +184,7 @@ def replications(session: Session, run_id: int) -> tuple[ReplicationRecord, ...]
             started_at=row.started_at or row.moving_since,
             arrived_at=row.arrived_at,
             was_here=bool(row.was_here),
+            is_handed=row.state == "handed",
             times=row.times,
             moved_bytes=row.moved_bytes,
             sha256=row.sha256,

@@ -12,12 +12,12 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, or_, select, true, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, or_, select, true, update
 from sqlmodel import Session
 
 from stemma import clock
 from stemma.database.prepared import Prepared
-from stemma.database.queries import replication_figures, storekeeping
+from stemma.database.queries import hints, replication_figures, storekeeping
 from stemma.database.queries.insert import insert_missing, insert_rows
 from stemma.database.queries.parts import parts_of
 from stemma.database.tables import OccurrenceRow, ReplicaRow, ReplicationRow, RunRow, table_of
@@ -41,6 +41,9 @@ _UNTOLD: Final = Prepared(
     )
     .limit(1)
 )
+
+
+_STATES: Final = Prepared(select(_REPLICATION.c.state).where(_REPLICATION.c.run_id == bindparam("run_id")).distinct())
 
 
 _OPEN: Final = Prepared(
@@ -72,6 +75,8 @@ class NeedState(StrEnum):
     FAILED = "failed"
     """It cannot be had; the engine was not told yet."""
     REFUSED = "refused"
+    HANDED = "handed"
+    """It is not brought here: the engine's server reads it where it lies."""
 
 
 _OPEN_STATES: Final = [ReplicaState.WANTED.value, ReplicaState.MOVING.value]
@@ -92,10 +97,14 @@ class Sought:
     remote: UUID | None = None
     """The registered place, where it is reached through one."""
     expected: str | None = None
-    """The SHA-256 that it must have."""
+    """The SHA-256 that it must have, or the SHA-1 (40 digits)."""
 
     source: dict[str, Json] = field(default_factory=dict)
     """The address and what was told, as it is recorded."""
+    kept: str = ""
+    """The address as it is written down, where it is not to be read in the database."""
+    by_url: bool = False
+    """Whether the engine's server is to read it where it lies, unless it is here."""
 
     @property
     def key(self) -> str:
@@ -117,6 +126,7 @@ class Replica:
     group: str
     remote_id: int | None
     address: str
+    """As it is written down."""
     version: str
     told: dict[str, Json]
     size_bytes: int | None
@@ -172,31 +182,116 @@ def want(
 ) -> dict[UUID, Content]:
     """Note what a run needs; returns what is here already, by occurrence. ``has`` says what the store holds."""
     now = clock.now()
+    copies = _copies(session, home, group, sought, now, has=has)
+    insert_rows(session, ReplicationRow, [_need(run_id, one, *copies[one.occurrence], now) for one in sought])
+    return {uuid: Content(row.sha256, row.size_bytes) for uuid, (row, is_here) in copies.items() if is_here}
+
+
+def want_ahead(
+    session: Session, home: str, group: str, told_id: int, sought: Sequence[Sought], *, has: Callable[[str], bool]
+) -> tuple[int, int]:
+    """Note what a step needs that no run of this service has yet; how many are here already, and to come."""
+    copies = _copies(session, home, group, sought, clock.now(), has=has)
+    hints.wish(session, told_id, [row.id for row, _ in copies.values()])
+    here = {row.id for row, is_here in copies.values() if is_here}
+    return len(here), len({row.id for row, _ in copies.values()} - here)
+
+
+def _copies(
+    session: Session, home: str, group: str, sought: Sequence[Sought], now: datetime, *, has: Callable[[str], bool]
+) -> dict[UUID, tuple[Any, bool]]:
+    """The copy of each, by occurrence, and whether it is here; wanted from now on where it is not."""
+    first: dict[str, UUID] = {}
     versions = {
         one.occurrence: one.version
         if 0 < len(one.version) <= VERSION_LENGTH  # a longer one would be cut, and told another from it no more
-        else f"{_NO_VERSION}{one.occurrence}"
+        else f"{_NO_VERSION}{first.setdefault(one.key, one.occurrence)}"  # the same at all places of one run
         for one in sought
     }
     insert_missing(session, ReplicaRow, [_new(home, group, one, versions[one.occurrence], now) for one in sought])
     rows = _rows_of(session, home, group, {one.key for one in sought})
-    found: dict[UUID, Content] = {}
-    needs: list[dict[str, Any]] = []
+    found: dict[UUID, tuple[Any, bool]] = {}
     again: set[int] = set()
     for one in sought:
         row = rows[one.key, versions[one.occurrence]]
         is_here = row.state == ReplicaState.HERE and has(row.sha256)
-        if is_here:
-            found[one.occurrence] = Content(row.sha256, row.size_bytes)
-        elif row.state in {ReplicaState.HERE, ReplicaState.FAILED, ReplicaState.EVICTED}:
+        if not is_here and row.state in {ReplicaState.HERE, ReplicaState.FAILED, ReplicaState.EVICTED}:
             again.add(row.id)
             if row.state == ReplicaState.HERE:  # somebody took it out of the store by hand: others wait anew as well
                 evict(session, home, row.id)
-        needs.append(_need(run_id, one, row, now, is_here=is_here))
-    insert_rows(session, ReplicationRow, needs)
+        found[one.occurrence] = row, is_here
     _set(session, again, state=ReplicaState.WANTED.value, tries=0, not_before=now, error=None)
-    _set(session, {row["replica_id"] for row in needs if row["was_here"]}, used_at=now)
+    _set(session, {row.id for row, is_here in found.values() if is_here}, used_at=now)
     return found
+
+
+def hand_over(
+    session: Session, home: str, group: str, run_id: int, sought: Sequence[Sought], *, has: Callable[[str], bool]
+) -> list[Sought]:
+    """Note which files of a run the engine's server reads where they lie; returns those that are to be wanted instead,
+    since copies of them are here."""
+    now = clock.now()
+    versions = {
+        one.occurrence: one.version if 0 < len(one.version) <= VERSION_LENGTH else f"{_NO_VERSION}{one.occurrence}"
+        for one in sought
+    }
+    new = [_new(home, group, one, versions[one.occurrence], now) for one in sought]
+    insert_missing(session, ReplicaRow, [row | {"state": ReplicaState.EVICTED.value} for row in new])
+    rows = _rows_of(session, home, group, {one.key for one in sought})
+    places = {one.occurrence: rows[one.key, versions[one.occurrence]] for one in sought}
+    here = {uuid for uuid, row in places.items() if row.state == ReplicaState.HERE and has(row.sha256)}
+    left = [one for one in sought if one.occurrence not in here]
+    needs = [_need(run_id, one, places[one.occurrence], is_here=False, now=now) for one in left]
+    insert_rows(session, ReplicationRow, [row | {"state": NeedState.HANDED.value, "was_here": None} for row in needs])
+    return [one for one in sought if one.occurrence in here]
+
+
+def handed(session: Session, run_id: int) -> dict[UUID, Replica]:
+    """The files of a run that its engine's server reads where they lie, by occurrence."""
+    query = (
+        select(_REPLICATION.c.occurrence, *_REPLICA.c)
+        .join(_REPLICA, _REPLICA.c.id == _REPLICATION.c.replica_id)
+        .where(_REPLICATION.c.run_id == run_id, _REPLICATION.c.state == NeedState.HANDED.value)
+    )
+    return {row.occurrence: _replica(row) for row in session.execute(query)}
+
+
+def take_back(session: Session, run_id: int) -> None:
+    """What a run's engine was to hand over is wanted here after all."""
+    now, is_handed = clock.now(), _REPLICATION.c.state == NeedState.HANDED.value
+    copies = select(_REPLICATION.c.replica_id).where(_REPLICATION.c.run_id == run_id, is_handed)
+    for part in parts_of(sorted(set(session.execute(copies).scalars()))):
+        locked = select(_REPLICA).where(_REPLICA.c.id.in_(part)).order_by(_REPLICA.c.id).with_for_update()
+        for copy in session.execute(locked).all():
+            which = and_(_REPLICATION.c.run_id == run_id, _REPLICATION.c.replica_id == copy.id, is_handed)
+            came: dict[str, Any] = {"state": NeedState.WAITING.value, "was_here": False}
+            if copy.state == ReplicaState.HERE:  # another run has had it fetched since
+                came = {"state": NeedState.HERE.value, "was_here": True, "arrived_at": now}
+                came |= {"sha256": copy.sha256, "verified": copy.verified}
+                uuids = session.execute(select(_REPLICATION.c.occurrence).where(which)).scalars().all()
+                fill_occurrences(session, dict.fromkeys(uuids, Content(copy.sha256, copy.size_bytes)))
+            elif copy.state not in _OPEN_STATES:
+                _set(session, {copy.id}, state=ReplicaState.WANTED.value, tries=0, not_before=now, error=None)
+            session.execute(update(_REPLICATION).where(which).values(**came))
+
+
+def addresses_with(session: Session, mark: str) -> list[tuple[int, str, str]]:
+    """The number, the group and the address, as it is written down, of each copy that has ``mark`` in its address."""
+    query = select(_REPLICA.c.id, _REPLICA.c.group_name, _REPLICA.c.address).where(
+        _REPLICA.c.address.contains(mark, autoescape=True)
+    )
+    return [(row.id, row.group_name, row.address) for row in session.execute(query.order_by(_REPLICA.c.id))]
+
+
+def write_address(session: Session, replica_id: int, before: str, address: str) -> bool:
+    """Write the address of a copy down otherwise; False where it is another one by now."""
+    is_it = and_(_REPLICA.c.id == replica_id, _REPLICA.c.address == before)
+    return bool(session.execute(update(_REPLICA).where(is_it).values(address=address)).rowcount)  # type: ignore[attr-defined]
+
+
+def states(session: Session, run_id: int) -> set[NeedState]:
+    """In which states the needs of a run are: asked at each look at a run that has not begun, so it costs little."""
+    return {NeedState(row[0]) for row in _STATES.rows(session, run_id=run_id)}
 
 
 def _new(home: str, group: str, sought: Sought, version: str, now: datetime) -> dict[str, Any]:
@@ -205,7 +300,7 @@ def _new(home: str, group: str, sought: Sought, version: str, now: datetime) -> 
         "home": home,
         "group_name": group,
         "remote_id": sought.remote_id,
-        "address": sought.address,
+        "address": sought.kept or sought.address,
         "source_key": sought.key,
         "version": version,
         "told": sought.told,
@@ -221,7 +316,7 @@ def _new(home: str, group: str, sought: Sought, version: str, now: datetime) -> 
     }
 
 
-def _need(run_id: int, sought: Sought, row: Any, now: datetime, *, is_here: bool) -> dict[str, Any]:
+def _need(run_id: int, sought: Sought, row: Any, is_here: bool, now: datetime) -> dict[str, Any]:
     return {
         "uuid": clock.new_uuid(),
         "run_id": run_id,
@@ -254,7 +349,7 @@ def _rows_of(session: Session, home: str, group: str, keys: Collection[str]) -> 
 
 
 def open_replicas(session: Session, home: str) -> list[Replica]:
-    """What is to be moved, or moves, for runs that go on in this store."""
+    """What is to be moved, or moves, for runs that go on in this store, and ahead for those to come."""
     query = select(_REPLICA).where(_REPLICA.c.home == home, _REPLICA.c.state.in_(_OPEN_STATES), _is_needed())
     return [_replica(row) for row in session.execute(query)]
 
@@ -277,8 +372,8 @@ def abandon(session: Session, home: str) -> None:
 
 
 def _is_needed() -> ColumnElement[bool]:
-    """Whether a run that goes on waits for the copy."""
-    return (
+    """Whether a run that goes on waits for the copy, or somebody told of a step that will."""
+    is_waited_for = (
         select(_REPLICATION.c.replica_id)
         .join(_RUN, _RUN.c.id == _REPLICATION.c.run_id)
         .where(
@@ -288,6 +383,7 @@ def _is_needed() -> ColumnElement[bool]:
         )
         .exists()
     )
+    return or_(is_waited_for, hints.is_wished(clock.now()))
 
 
 def has_open(session: Session, home: str) -> bool:
@@ -319,6 +415,7 @@ def needs(session: Session, replica_ids: Collection[int]) -> list[Need]:
             select(_REPLICATION)
             .join(_RUN, _RUN.c.id == _REPLICATION.c.run_id)
             .where(_REPLICATION.c.replica_id.in_(part), _RUN.c.active == true())
+            .where(_REPLICATION.c.state != NeedState.HANDED.value)
         )
         found += [_as_need(row) for row in session.execute(query)]
     return found
@@ -406,28 +503,31 @@ def claim(session: Session, home: str, wanted: Collection[int], owner: str, unti
     )
     for part in parts_of(sorted(wanted)):
         query = (
-            select(_REPLICA.c.id, _REPLICA.c.fence, _REPLICA.c.size_bytes)
+            select(_REPLICA.c.id, _REPLICA.c.fence)
             .where(_REPLICA.c.home == home, _REPLICA.c.id.in_(part), free)
             .order_by(_REPLICA.c.id)
             .with_for_update(skip_locked=True)
         )
-        for replica_id, fence, size in session.execute(query).all():
-            session.execute(
-                update(_REPLICA)
-                .where(_REPLICA.c.id == replica_id)
-                .values(
-                    state=ReplicaState.MOVING.value,
-                    fence=fence + 1,
-                    lease_owner=owner,
-                    lease_until=until,
-                    started_at=now,
-                    ended_at=None,
-                    moved_bytes=0,
-                    reserved_bytes=size or 0,
-                    error=None,
-                )
+        rows = session.execute(query).all()
+        if not rows:
+            continue
+        statement = (
+            update(_REPLICA)
+            .where(_REPLICA.c.id == bindparam("its_id"))
+            .values(
+                state=ReplicaState.MOVING.value,
+                fence=_REPLICA.c.fence + 1,
+                lease_owner=owner,
+                lease_until=until,
+                started_at=now,
+                ended_at=None,
+                moved_bytes=0,
+                reserved_bytes=func.coalesce(_REPLICA.c.size_bytes, 0),
+                error=None,
             )
-            claimed[replica_id] = fence + 1
+        )
+        session.connection().execute(statement, [{"its_id": row.id} for row in rows])
+        claimed |= {row.id: row.fence + 1 for row in rows}
     return claimed
 
 
@@ -503,12 +603,17 @@ def arrive(session: Session, arrival: Arrival) -> set[int] | None:
 
 def fill_occurrences(session: Session, contents: Mapping[UUID, Content]) -> None:
     """Write what files turned out to be."""
-    for uuid, content in contents.items():
-        session.execute(
+    if contents:
+        statement = (
             update(_OCCURRENCE)
-            .where(_OCCURRENCE.c.uuid == uuid)
-            .values(sha256=content.sha256, size_bytes=content.size_bytes)
+            .where(_OCCURRENCE.c.uuid == bindparam("its_uuid"))
+            .values(sha256=bindparam("sha256"), size_bytes=bindparam("size_bytes"))
         )
+        rows = [
+            {"its_uuid": uuid, "sha256": content.sha256, "size_bytes": content.size_bytes}
+            for uuid, content in contents.items()
+        ]
+        session.connection().execute(statement, rows)
 
 
 def untell_copy(session: Session, replica_id: int) -> None:

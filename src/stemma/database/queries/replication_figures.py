@@ -73,7 +73,8 @@ def settled_need(session: Session, newest: int, before: datetime) -> int:
 def needs_between(session: Session, after: int, until: int) -> Needs:
     """The needs with numbers above ``after``, ``until`` included. Whether one was a hit never changes."""
     hit = _REPLICATION.c.was_here == true()
-    numbered = _REPLICATION.c.id > after, _REPLICATION.c.id <= until
+    is_brought = _REPLICATION.c.was_here.is_not(None)  # what others read where it lies is neither
+    numbered = _REPLICATION.c.id > after, _REPLICATION.c.id <= until, is_brought
     counts = select(func.count(), func.coalesce(func.sum(case((hit, 1), else_=0)), 0)).where(*numbered)
     every, hits = session.execute(counts).one()
     saved = (

@@ -76,7 +76,16 @@ class Held:
 
 
 _IS_OUTPUT: Final = select(_OUTPUT.c.id).where(_OUTPUT.c.occurrence == _OCCURRENCE.c.uuid).exists()
-_IS_LATE: Final = select(_REPLICATION.c.id).where(_REPLICATION.c.occurrence == _OCCURRENCE.c.uuid).exists()
+ARCHIVED_ADDRESS: Final = "archive:"
+"""Begins the address of a copy that comes from the archive of this service."""
+IS_LATE: Final = (
+    select(_REPLICATION.c.id)
+    .join(_REPLICA, _REPLICA.c.id == _REPLICATION.c.replica_id)
+    .where(_REPLICATION.c.occurrence == _OCCURRENCE.c.uuid, _REPLICA.c.address.not_like(f"{ARCHIVED_ADDRESS}%"))
+    .correlate(_OCCURRENCE)
+    .exists()
+)
+"""Of an occurrence: it is a copy of what lies elsewhere. What comes back from the archive is an upload or an output."""
 _IS_NEEDED: Final = (
     select(_REPLICATION.c.id)
     .join(_RUN, _RUN.c.id == _REPLICATION.c.run_id)
@@ -116,7 +125,7 @@ def _in_runs(digests: Sequence[str], deleted_since: datetime | None) -> Select[A
     return (
         select(_OCCURRENCE.c.sha256, func.max(case((is_made, 1), else_=0)))
         .join(_RUN, _RUN.c.id == _OCCURRENCE.c.run_id)
-        .where(_OCCURRENCE.c.sha256.in_(digests), _is_there(deleted_since), or_(_IS_OUTPUT, ~_IS_LATE))
+        .where(_OCCURRENCE.c.sha256.in_(digests), _is_there(deleted_since), or_(_IS_OUTPUT, ~IS_LATE))
         .group_by(_OCCURRENCE.c.sha256)
     )
 
@@ -150,7 +159,7 @@ def expected(session: Session, home: str) -> Iterator[str]:
 def _in_store(home: str, after: int) -> Select[Any]:
     """A page of the files of runs that were taken into the store: outputs, and inputs but for late ones. What a run
     of another data folder has lies there."""
-    kept = or_(_IS_OUTPUT, and_(_OCCURRENCE.c.step.is_(None), ~_IS_LATE))
+    kept = or_(_IS_OUTPUT, and_(_OCCURRENCE.c.step.is_(None), ~IS_LATE))
     is_ours = or_(_RUN.c.home == home, _RUN.c.home.is_(None))
     return (
         select(_OCCURRENCE.c.id, _OCCURRENCE.c.sha256)
@@ -164,7 +173,7 @@ def _in_store(home: str, after: int) -> Select[Any]:
 def owners(session: Session, home: str, sha256: str, *, limit: int = 20) -> list[Owner]:
     """Whose a content is, at most ``limit`` of each kind: for operators, who may know of all groups."""
     runs = (
-        select(_RUN.c.id, _RUN.c.group_name, _OCCURRENCE.c.basename, _OCCURRENCE.c.step, _IS_OUTPUT, _IS_LATE)
+        select(_RUN.c.id, _RUN.c.group_name, _OCCURRENCE.c.basename, _OCCURRENCE.c.step, _IS_OUTPUT, IS_LATE)
         .join(_RUN, _RUN.c.id == _OCCURRENCE.c.run_id)
         .where(_OCCURRENCE.c.sha256 == sha256, _RUN.c.deleted_at.is_(None))
         .order_by(_OCCURRENCE.c.id)

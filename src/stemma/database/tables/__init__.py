@@ -3,16 +3,20 @@
 from sqlalchemy import Table
 from sqlmodel import SQLModel
 
+from stemma.database.tables.archive import ArchivedRow
 from stemma.database.tables.audit import AuditRow
 from stemma.database.tables.contents import ContentRow
 from stemma.database.tables.credentials import CredentialRow
 from stemma.database.tables.facts import EventRow, OccurrenceRow, RunOutputRow, StepRow, UsageRow
+from stemma.database.tables.hints import AheadRow, StepToldRow
 from stemma.database.tables.people import PersonRow
 from stemma.database.tables.replication import RemoteRow, ReplicaRow, ReplicationRow, StepWaitRow, StoreSpaceRow
 from stemma.database.tables.runs import AttemptRow, CaptureRow, RunRow
 from stemma.database.tables.workflows import RevisionFileRow, RevisionRow, WorkflowRow
 
 __all__ = [
+    "AheadRow",
+    "ArchivedRow",
     "AttemptRow",
     "AuditRow",
     "CaptureRow",
@@ -29,6 +33,7 @@ __all__ = [
     "RunOutputRow",
     "RunRow",
     "StepRow",
+    "StepToldRow",
     "StepWaitRow",
     "StoreSpaceRow",
     "UsageRow",

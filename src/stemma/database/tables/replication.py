@@ -68,7 +68,7 @@ class ReplicaRow(SQLModel, table=True):
     """What the source said of itself: ETag, Last-Modified, where redirects led."""
     size_bytes: int | None = Field(default=None, sa_type=BigInteger)
     expected: str | None = Field(default=None, sa_type=identifier(64))
-    """The SHA-256 that it must have, where somebody said so."""
+    """The SHA-256 that it must have, where somebody said so, or the SHA-1 (40 digits)."""
     sha256: str | None = Field(default=None, sa_type=identifier(64))
     verified: str | None = Field(default=None, sa_type=identifier(20))
     state: str = Field(sa_type=identifier(20))

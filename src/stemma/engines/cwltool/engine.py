@@ -54,8 +54,11 @@ class CwltoolEngine:
         cores: int,
         eval_timeout_seconds: float,
         fork_server: ForkServer | None = None,
+        home: Path | None = None,
     ) -> None:
         self._runs_folder = runs_folder
+        self._home = home
+        """Whose workers its processes tell when they have said something."""
         self._store_path = store_path
         self._cores = cores
         self._eval_timeout_seconds = eval_timeout_seconds
@@ -98,7 +101,8 @@ class CwltoolEngine:
         self._end_earlier_attempts(job)
         folder.lay_out(job.revision.files, self._order(job), self._store_path)
         try:
-            with self._fork_server.request({"folder": str(folder.path)}) as channel:
+            message = {"folder": str(folder.path), "home": str(self._home) if self._home is not None else None}
+            with self._fork_server.request(message) as channel:
                 channel.receive(timeout_seconds=_START_SECONDS)
         except (ForkServerGone, TimeoutError) as error:
             if not journal_reader.has_begun(folder.journal):
@@ -286,6 +290,7 @@ def make(context: EngineContext) -> CwltoolEngine:
         context.store_path,
         cores=context.settings.cores,
         eval_timeout_seconds=context.settings.eval_timeout_seconds,
+        home=context.settings.home,
     )
 
 

@@ -10,6 +10,8 @@ that is killed while it writes leaves a torn last one, which counts as not writt
 
 import os
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +23,8 @@ from stemma.engines.protocol import Fact, FileSeen, FileUsed, JobState, StepEnde
 from stemma.records import Json
 
 _INTEGER_BITS = 63
+TELL_SECONDS = 0.05
+_AWAITED = (StepEnded, StepWaits)
 LINE_TYPES: dict[type[Fact], str] = {
     StepStarted: "step-started",
     StepEnded: "step-ended",
@@ -55,9 +59,12 @@ Entry = Beginning | Fact | Ending
 class Journal:
     """The writing end. Safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_news: Callable[[], None] | None = None) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._lock = threading.Lock()
+        self._on_news = on_news
+        """Called when something was written that others wait for."""
+        self._told_at = float("-inf")
 
     def write(self, *entries: Entry) -> None:
         """Add ``entries``, each on a line."""
@@ -65,6 +72,18 @@ class Journal:
         with self._lock:
             while text:
                 text = text[os.write(self._descriptor, text) :]
+        if self._on_news is not None and self._is_worth_telling(entries):
+            self._on_news()
+
+    def _is_worth_telling(self, entries: tuple[Entry, ...]) -> bool:
+        """Ends always; the rest not more often than anybody would look."""
+        if any(isinstance(entry, Ending) for entry in entries):
+            return True
+        now = time.monotonic()
+        if now - self._told_at < TELL_SECONDS or not any(isinstance(entry, _AWAITED) for entry in entries):
+            return False
+        self._told_at = now
+        return True
 
     def close_torn_line(self) -> None:
         """End the line that a killed process left half written, so that the next one stands by itself."""

@@ -15,9 +15,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 from cwltool.process import get_schema
 
@@ -29,6 +30,7 @@ from stemma.engines.cwltool.journal import Beginning, Journal
 from stemma.engines.cwltool.recorder import Recorder
 from stemma.engines.protocol import JobState
 from stemma.forkserver import Channel, ForkServerGone
+from stemma.wake import tell_workers
 
 _VERSIONS = ("v1.0", "v1.1", "v1.2")
 _LOCK_TRIES = 100
@@ -59,7 +61,7 @@ def serve(channel: Channel) -> None:
         _answer(channel, started=False)
         return
     order = folder.order()
-    journal = Journal(folder.journal)
+    journal = Journal(folder.journal, on_news=_teller(message.get("home"), order.run_uuid))
     journal.write(Beginning(clock.now(), ProcessIdentity.own(), run.environment(order, _node_version)))
     _answer(channel, started=True)
     channel.close()
@@ -70,6 +72,16 @@ def serve(channel: Channel) -> None:
     clear = partial(_leave_nothing, folder)
     if not recorder.end(outcome.state, outputs=outcome.outputs, reason=outcome.reason, meanwhile=clear):
         watcher.join()  # it is ending the run, and then the process
+
+
+def _teller(home: str | None, run_uuid: str) -> Callable[[], None] | None:
+    """Tells the workers of the data folder that something was said. Whoever is not reached finds out by itself."""
+
+    def tell() -> None:
+        with contextlib.suppress(OSError):
+            tell_workers(Path(home or ""), UUID(run_uuid))
+
+    return None if home is None else tell
 
 
 def _answer(channel: Channel, *, started: bool) -> None:

@@ -36,8 +36,12 @@ def must_have(packed: Mapping[str, Json], inputs: Mapping[str, Json]) -> set[UUI
         packed: the document (see ``stemma.cwl.packing``).
         inputs: the input object.
     """
-    ports = _Document(packed).ports_read()
-    return {occurrence for port in ports for occurrence in _occurrences(inputs.get(port))}
+    return {occurrence for port in ports_read(packed) for occurrence in _occurrences(inputs.get(port))}
+
+
+def ports_read(packed: Mapping[str, Json]) -> set[str]:
+    """The inputs of a document whose files are read before a step is, or given out as they are."""
+    return _Document(packed).ports_read()
 
 
 def _occurrences(value: Json) -> Iterator[UUID]:

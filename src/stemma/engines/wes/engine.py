@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 from urllib.parse import unquote, urlsplit
@@ -26,13 +27,13 @@ from stemma.engines.protocol import (
     Owner,
     Report,
 )
-from stemma.engines.wes import submission, suitability, texts
+from stemma.engines.wes import submission, suitability
 from stemma.engines.wes.answers import ServiceInfo
 from stemma.engines.wes.fetching import Bytes
 from stemma.engines.wes.folder import OutputPort, Trail, WesFolder
 from stemma.engines.wes.following import Follower
 from stemma.engines.wes.logs import text_of
-from stemma.engines.wes.outputs import TAG, handed_through
+from stemma.engines.wes.outputs import TAG, handed_through, read_elsewhere
 from stemma.engines.wes.request import asking
 from stemma.engines.wes.server import NAME, Authentication, NotThere, WesServer, new_client
 from stemma.errors import EngineRefused, EngineUnreachable, Finding
@@ -47,7 +48,6 @@ _REPORT_BYTES: Final = 4 * 1024 * 1024
 _INFO_SECONDS: Final = 300.0
 _INFO_TIMEOUT_SECONDS: Final = 5.0
 _OUTPUT_BYTES: Final = 2**40
-_VERSION_CHARACTERS: Final = 100
 
 
 @dataclass(slots=True)
@@ -89,6 +89,9 @@ class WesEngine:
         poll_seconds: float = 1.0,
         tasks_seconds: float = 10.0,
         settle_seconds: float | None = None,
+        url_kinds: frozenset[str] = frozenset(),
+        url_seconds: int = 24 * 3600,
+        pack: suitability.Pack | None = None,
     ) -> None:
         self._url = url.rstrip("/")
         self._runs_folder = runs_folder
@@ -105,6 +108,9 @@ class WesEngine:
         self._poll_seconds = poll_seconds
         self._tasks_seconds = tasks_seconds
         self._settle_seconds = timeout_seconds if settle_seconds is None else settle_seconds
+        self.url_kinds = url_kinds
+        self.url_seconds = url_seconds
+        self._pack = pack
         self._owner: Owner | None = None
         self._shared = _Shared()
 
@@ -127,12 +133,14 @@ class WesEngine:
             "cwl_versions": info.cwl_versions if info is not None else None,
             "steps": "as far as the server tells them",
             "shared_folder": self._files_root is not None,
+            "reads_by_url": sorted(self.url_kinds),
         }
-        return EngineDescription(self.name, _version(info) if info is not None else "not asked yet", capabilities)
+        version = "not asked yet" if info is None else suitability.version(info)
+        return EngineDescription(self.name, version, capabilities)
 
     def probe(self) -> str:
         """Ask the server: its version."""
-        return _version(self._server.service_info())
+        return suitability.version(self._server.service_info())
 
     def check(self, revision: RevisionRecord, containers: str) -> list[Finding]:
         """Why the server could not run ``revision``, as far as it says; nothing is found when it does not answer."""
@@ -156,7 +164,8 @@ class WesEngine:
             trail = folder.trail() or self._trail(job)
             self._check_server(trail)
             if trail.run_id is None:
-                request = asking(
+                request = partial(
+                    asking,
                     job,
                     self._store_path,
                     engine=trail.engine,
@@ -166,6 +175,14 @@ class WesEngine:
                 Follower(folder, trail, self._server).begin()
                 submission.start(folder, trail, self._server, request, settle_seconds=self._settle_seconds)
         return reference
+
+    def sent_ports(self, revision: RevisionRecord) -> set[str]:
+        """The inputs whose files are sent in any case.
+
+        Raises:
+            ValidatorUnavailable: the document cannot be looked at now.
+        """
+        return suitability.sent_ports(revision, self._store_path, self._pack)
 
     def report(self, reference: str, cursor: str) -> Report:
         """What is new since ``cursor``. The server is asked once in ``poll_seconds``."""
@@ -296,6 +313,7 @@ class WesEngine:
             steps={step.path: step.kind.value for step in suitability.all_steps(structure.steps)},
             time_limit_seconds=job.time_limit_seconds,
             engine=self._engine(),
+            handed=read_elsewhere(job.inputs),
         )
 
     def _engine(self) -> str | None:
@@ -376,10 +394,7 @@ def make(context: "EngineContext") -> WesEngine | None:
         timeout_seconds=settings.wes_timeout_seconds,
         workflow_engine=settings.wes_workflow_engine,
         engine_parameters=dict(settings.wes_engine_parameters or {}),
+        url_kinds=settings.wes_url_kinds,
+        url_seconds=settings.wes_url_seconds,
+        pack=context.validator.pack,
     )
-
-
-def _version(info: ServiceInfo) -> str:
-    """The name and version of a server, as far as it tells them; else those of the standard."""
-    told = info.version or f"WES {', '.join(info.supported_wes_versions) or '1'}"
-    return texts.sentence(f"{info.name} {told}" if info.name else told)[:_VERSION_CHARACTERS]

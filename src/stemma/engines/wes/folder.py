@@ -57,6 +57,8 @@ class Trail(BaseModel):
     """The kinds of the document's steps, by path."""
     time_limit_seconds: float | None = None
     engine: str | None = None
+    handed: int = 0
+    """How many inputs the server reads where they lie."""
     asked: int = 0
     """How many times the server may have heard of it."""
     asked_at: datetime | None = None

@@ -168,6 +168,7 @@ class Follower:
             "workflow_engine": trail.engine,
             "run": trail.run_id,
             "containers": "decided by the server",
+            "inputs_by_url": trail.handed or None,
         }
         return {key: value for key, value in known.items() if value is not None}
 

@@ -27,6 +27,7 @@ from stemma.errors import EngineRefused
 from stemma.records import Content, FileKind, Json, Occurrence, WorkflowStructure
 
 TAG = "stemma:occurrence"
+_ELSEWHERE = "stemma:elsewhere"
 _CLASSES = ("File", "Directory")
 _MEMBERS = ("secondaryFiles", "listing")
 _MOST_FILES = 100_000
@@ -60,8 +61,14 @@ def handed_through(structure: WorkflowStructure, inputs: dict[str, Json]) -> lis
         for port in structure.outputs
         if len(port.sources) == 1 and port.sources[0] in inputs
         for position, value in _files(inputs[port.sources[0]], within=("secondaryFiles",))
-        if value["class"] == "File" and TAG in value
+        if value["class"] == "File" and TAG in value and _ELSEWHERE not in value
     ]
+
+
+def read_elsewhere(inputs: dict[str, Json]) -> int:
+    """How many files of an input object the server reads where they lie."""
+    found = (file for value in inputs.values() for _, file in _files(value, within=_MEMBERS))
+    return sum(_ELSEWHERE in file for file in found)
 
 
 def told_outputs(outputs: Json, stdout: str | None, ports: list[OutputPort]) -> Told:
@@ -108,7 +115,7 @@ class Outputs:
         if isinstance(value, list):
             return [self._value(part, place.within(f"[{index}]")) for index, part in enumerate(value)]
         if not isinstance(value, dict):
-            return value
+            return texts.without_keys(value) if self._trail.handed and isinstance(value, str) else value
         if value.get("class") in _CLASSES:
             return self._object(value, place)
         return {key: self._value(part, place.within(f".{key}")) for key, part in value.items() if key != TAG}

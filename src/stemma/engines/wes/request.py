@@ -1,5 +1,7 @@
 """What is sent to start a run: the document and the inputs as attachments, and the input object that names them.
 
+An input that the server reads where it lies is named by a URL that opens it, and not sent.
+
 The document's files keep their paths, below ``bundle/``, since they name one another. Inputs get plain names, below
 ``inputs/``, since servers change others without saying so; CWL gives them their own names back (``basename``).
 """
@@ -12,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
+from uuid import UUID
 
 import orjson
 
@@ -22,7 +25,8 @@ from stemma.records import Json
 
 RUN_TAG, ATTEMPT_TAG = "stemma_run", "stemma_attempt"
 _TAG = "stemma:occurrence"
-_OURS = frozenset({_TAG, "checksum", "size", "path", "dirname", "nameroot", "nameext"})
+_ELSEWHERE = "stemma:elsewhere"
+_OURS = frozenset({_TAG, _ELSEWHERE, "checksum", "size", "path", "dirname", "nameroot", "nameext"})
 """Fields of a File that are of no use to the server, or that it makes itself."""
 _MEMBERS = ("secondaryFiles", "listing")
 _CLASSES = ("File", "Directory")
@@ -102,8 +106,9 @@ def asking(
 
     Raises:
         EngineRefused: an input names a place that is none of ours.
+        StemmaError: there is no URL that opens one; see ``Job.url_of``.
     """
-    inputs = _Inputs(by_path=by_path)
+    inputs = _Inputs(by_path=by_path, url_of=job.url_of)
     parameters = {port: inputs.value(value, port) for port, value in job.inputs.items()}
     main, _, fragment = job.revision.main_path.partition("#")
     fields = {
@@ -126,6 +131,7 @@ class _Inputs:
     """Goes once through the input object."""
 
     by_path: bool
+    url_of: Callable[[UUID], str] | None
     files: list[tuple[str, Path]] = field(default_factory=list)
 
     def value(self, value: Json, port: str) -> Json:
@@ -140,6 +146,8 @@ class _Inputs:
         for key in _MEMBERS:
             if key in value:
                 given[key] = self.value(value[key], port)
+        if _TAG in value and value.get(_ELSEWHERE) is True and self.url_of is not None:
+            return given | _told(value) | {"location": self.url_of(UUID(str(value[_TAG])))}
         if "location" in value or "path" in value:
             given["location"] = self._location(value, port)
         return given
@@ -153,6 +161,14 @@ class _Inputs:
         name = f"inputs/{len(self.files)}/{_plain(str(value.get('basename', '')))}"
         self.files.append((name, Path(unquote(urlsplit(location).path))))
         return name
+
+
+def _told(value: dict[str, Json]) -> dict[str, Json]:
+    """What a File's source told of it, as CWL writes it."""
+    told: dict[str, Json] = {"size": value["size"]} if "size" in value else {}
+    if "checksum" in value:
+        told["checksum"] = str(value["checksum"]).replace(":", "$", 1)
+    return told
 
 
 def _plain(basename: str) -> str:

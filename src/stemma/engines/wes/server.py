@@ -154,8 +154,8 @@ class WesServer:
         raise EngineRefused(NAME, f"it redirects from {texts.sentence(url)} without end")
 
     def clean(self, text: str) -> str:
-        """``text`` without the credential, should the server have repeated it."""
-        secret = self._credential()
+        """``text`` without the credential and the keys to files, should the server have repeated them."""
+        secret, text = self._credential(), texts.without_keys(text)
         for part in secret.get_secret_value().split(":", 1) if secret is not None else ():
             text = text.replace(part, "***") if len(part) >= len("secret") else text
         return text

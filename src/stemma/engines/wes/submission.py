@@ -6,7 +6,7 @@ such run, and has had time to take it; where it cannot tell, nothing is started 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
@@ -24,8 +24,11 @@ _MOST_PAGES: Final = 100
 _MOST_LOOKED_INTO: Final = 200
 
 
-def start(folder: WesFolder, trail: Trail, server: WesServer, asking: Asking, *, settle_seconds: float) -> None:
-    """Have the server start the run of ``trail``, unless it has it already.
+def start(
+    folder: WesFolder, trail: Trail, server: WesServer, asking: Callable[[], Asking], *, settle_seconds: float
+) -> None:
+    """Have the server start the run of ``trail``, unless it has it already. What it is asked is made when it is: the
+    URLs in it are good for some time only.
 
     Raises:
         EngineRefused: the server will not, or cannot tell whether it did.
@@ -37,11 +40,12 @@ def start(folder: WesFolder, trail: Trail, server: WesServer, asking: Asking, *,
             _note(folder, trail, found[0])
             return
         _let_settle(trail, settle_seconds)
+    request = asking()
     trail.asked += 1
     trail.asked_at = clock.now()
     folder.keep(trail)
     try:
-        run_id = server.run_workflow(asking.fields, [(name, file) for name, file in asking.attachments])
+        run_id = server.run_workflow(request.fields, [(name, file) for name, file in request.attachments])
     except (NotSent, EngineRefused):
         trail.asked -= 1
         folder.keep(trail)

@@ -1,13 +1,19 @@
 """Whether a server can run a document, and with which of its workflow engines, as far as it says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
+from stemma.cwl.bundle import Bundle
+from stemma.engines.reana.must_have import ports_read
 from stemma.engines.wes import texts
 from stemma.engines.wes.answers import ServiceInfo
 from stemma.errors import Finding
-from stemma.records import RevisionRecord, StepDefinition, StepKind
+from stemma.records import Json, RevisionRecord, StepDefinition, StepKind
 
+Pack = Callable[[Bundle], Mapping[str, Json]]
+"""Writes a document as one object."""
+_VERSION_CHARACTERS: Final = 100
 _PREFERRED: Final = ("cwltool", "toil", "toil-cwl-runner")
 """Which of a server's workflow engines is asked for when the settings name none."""
 
@@ -16,6 +22,21 @@ def preferred_engine(info: ServiceInfo | None) -> str | None:
     """The workflow engine to ask for; None leaves it to the server."""
     offered = info.workflow_engine_versions if info is not None else {}
     return next((name for name in _PREFERRED if name in offered), None)
+
+
+def version(info: ServiceInfo) -> str:
+    """The name and version of a server, as far as it tells them; else those of the standard."""
+    told = info.version or f"WES {', '.join(info.supported_wes_versions) or '1'}"
+    return texts.sentence(f"{info.name} {told}" if info.name else told)[:_VERSION_CHARACTERS]
+
+
+def sent_ports(revision: RevisionRecord, store_path: Callable[[str], Path], pack: Pack | None) -> set[str]:
+    """The inputs whose files a runner reads before a step does, or gives out as they are; all of them where nobody can
+    look at the document."""
+    if pack is None:
+        return {port.id for port in revision.structure.inputs}
+    files = {file.path: store_path(file.content.sha256) for file in revision.files}
+    return ports_read(pack(Bundle(files, revision.main_path)))
 
 
 def findings(revision: RevisionRecord, containers: str, info: ServiceInfo | None) -> list[Finding]:

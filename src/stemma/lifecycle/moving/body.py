@@ -37,9 +37,9 @@ class Body:
         self._noted_at = time.monotonic()
 
     @classmethod
-    def small(cls, size_bytes: int, *, with_md5: bool) -> "Body":
+    def small(cls, size_bytes: int, *, also: str | None) -> "Body":
         """Of a file that is gathered in memory."""
-        return cls(Segments.of(size_bytes, is_divisible=False), Digests(with_md5=with_md5), None, "")
+        return cls(Segments.of(size_bytes, is_divisible=False), Digests(also), None, "")
 
     @classmethod
     def opened(
@@ -49,7 +49,7 @@ class Body:
         size_bytes: int | None,
         *,
         is_divisible: bool,
-        with_md5: bool,
+        also: str | None,
         is_wanted: Callable[[], bool],
     ) -> "Body":
         """Of a file that goes to ``part``, with what is in that already and is as it was noted.
@@ -58,7 +58,7 @@ class Body:
             StorageFull: there is no space for the rest.
             PartClosed: it is not wanted any more (to read what is there takes its time).
         """
-        digests = Digests(with_md5=with_md5)
+        digests = Digests(also)
         kept: list[Kept] = []
         journal = decoded(part.journal()) if part.can_be_resumed else None
         if journal is not None and (journal.source, journal.size_bytes) == (source, size_bytes):
@@ -75,7 +75,7 @@ class Body:
                 ]
             else:
                 logger.warning("what was kept of a file that was cut is damaged (%s); it is brought anew", part.path)
-                digests = Digests(with_md5=with_md5)
+                digests = Digests(also)
         if not digests.position and not kept:
             part.forget()
         if size_bytes is not None:

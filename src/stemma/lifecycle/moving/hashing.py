@@ -11,22 +11,22 @@ BLOCK_BYTES = 256 * 1024
 
 
 class Digests:
-    """SHA-256, and MD5 where that is to be compared: of all bytes up to ``position``, which only grows.
+    """SHA-256, and another where that is to be compared: of all bytes up to ``position``, which only grows.
 
     Whichever stream finds that bytes lie ready feeds them; the others go on bringing more.
     """
 
-    def __init__(self, *, with_md5: bool = False) -> None:
+    def __init__(self, also: str | None = None) -> None:
         self.position = 0
         self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
+        self._other = hashlib.new(also, usedforsecurity=False) if also else None
         self._lock = threading.Lock()
 
     def update(self, chunk: bytes | memoryview) -> None:
         """Feed the next bytes. The caller is alone, or holds the lock."""
         self._sha256.update(chunk)
-        if self._md5 is not None:
-            self._md5.update(chunk)
+        if self._other is not None:
+            self._other.update(chunk)
         self.position += len(chunk)
 
     @property
@@ -35,9 +35,9 @@ class Digests:
         return self._sha256.hexdigest()
 
     @property
-    def md5(self) -> str | None:
-        """Of what was fed; None where it is not counted."""
-        return None if self._md5 is None else self._md5.hexdigest()
+    def other(self) -> str | None:
+        """The other one, of what was fed; None where there is none."""
+        return None if self._other is None else self._other.hexdigest()
 
     def snapshot(self, timeout_seconds: float) -> tuple[int, str] | None:
         """Position and SHA-256 that belong together; None where another thread feeds for so long."""

@@ -55,7 +55,7 @@ class Link:
         while True:
             waiting = self._first_waiting(now)
             shared = self._shared(len(self._queue) if waiting is None else waiting.index)
-            if shared is not None or waiting is None:
+            if shared is not None or waiting is None or self._opens_before(waiting, now):
                 return shared
             part = waiting.take(self.allowed, segment)
             self._moving[waiting.order.key] = waiting
@@ -74,9 +74,9 @@ class Link:
         return waiting is not None and waiting.index < transfer.index
 
     def wakes_at(self, now: float) -> float | None:
-        """When the next file that rests may go on; None where none rests."""
-        rests = [transfer.rests_until for transfer in self._moving.values() if transfer.rests_until > now]
-        return min(rests, default=None)
+        """When the next file that rests may go on, or is not waited for any more; None where there is none."""
+        until = (max(transfer.rests_until, transfer.opens_until) for transfer in self._moving.values())
+        return min((one for one in until if one > now), default=None)
 
     def look_again(self, transfer: Transfer, now: float) -> None:
         """It may have a free part again."""
@@ -96,6 +96,10 @@ class Link:
                 return self._queue[self._next]
             self._next += 1
         return None
+
+    def _opens_before(self, waiting: Transfer, now: float) -> bool:
+        """Whether a more urgent file is about to have parts for several."""
+        return any(one.opens_until > now and one.index < waiting.index for one in self._moving.values())
 
     @property
     def _worth_sharing(self) -> int:

@@ -26,6 +26,8 @@ class Order:
     expected_sha256: str | None = None
     expected_md5: str | None = None
     """The source's own word."""
+    expected_sha1: str | None = None
+    """In lower case; what CWL calls the checksum of a File."""
     takes_ranges: bool = True
     what: str = ""
     """How messages name it."""

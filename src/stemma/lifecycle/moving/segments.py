@@ -9,6 +9,8 @@ from stemma.planning.situation import StreamRate
 MEBIBYTE: Final = 1024**2
 SMALLEST: Final = MEBIBYTE
 LARGEST: Final = 64 * MEBIBYTE
+LAST: Final = MEBIBYTE // 4
+"""No part is smaller, but what is left of a file at last."""
 USUAL: Final = 4 * MEBIBYTE
 _SEGMENT_SECONDS: Final = 1.0
 """A segment is about what a stream brings in this time: long against a request, short against a step that waits."""
@@ -200,8 +202,9 @@ def segment_bytes(rates: Sequence[StreamRate]) -> int:
 def claim_bytes(free_bytes: int, streams: int, segment: int) -> int | None:
     """How much of a file with ``free_bytes`` left a stream claims; None for all of it.
 
-    A single stream asks once, for all. Several take segments, smaller ones toward the end, so that they end together.
+    A single stream asks once, for all. Several take segments, smaller ones toward the end, so that they end together:
+    whoever ends before the others goes on to a less urgent file, and takes of the link what the last part could have.
     """
     if streams <= 1:
         return None
-    return max(SMALLEST, min(segment, -(-free_bytes // streams)))
+    return max(LAST, min(segment, -(-free_bytes // streams)))

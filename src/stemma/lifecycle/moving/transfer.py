@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -13,13 +14,17 @@ from stemma.lifecycle.moving.body import Body
 from stemma.lifecycle.moving.journal import source_of
 from stemma.lifecycle.moving.orders import Limits, Moved, Order
 from stemma.lifecycle.moving.patience import Patience
-from stemma.lifecycle.moving.segments import Claim, claim_bytes
+from stemma.lifecycle.moving.segments import SMALLEST, Claim, claim_bytes
 from stemma.records import Content, Json
 from stemma.store.content import ContentStore
 from stemma.store.partial import PartClosed
 
 SMALL_BYTES: Final = 64 * 1024
 """What is no longer than this is gathered in memory and written at once."""
+WORTH_WAITING_BYTES: Final = 4 * SMALLEST
+"""Other streams wait a moment for a file of that size to be opened, rather than begin with what is less urgent."""
+_OPENING_SECONDS: Final = 0.1
+"""No longer than this: what is there of it may have to be read first."""
 _PATIENCE_SECONDS: Final = 0.3
 """How long the last note waits for threads that are feeding the digests."""
 
@@ -55,6 +60,7 @@ class Transfer:
         self._store, self._limits = store, limits
         self._lock = threading.Lock()
         self._body: Body | None = None
+        self._opened_by = 0.0
         self._is_stale = False
         self._patience = Patience(limits)
         self._restarts = 0
@@ -78,6 +84,11 @@ class Transfer:
         """On the monotonic clock: when its source may be asked again."""
         return self._patience.until
 
+    @property
+    def opens_until(self) -> float:
+        """On the monotonic clock: until when it is worth to wait for its parts, which somebody is opening."""
+        return self._opened_by if self.phase is Phase.PREPARING else 0.0
+
     def _is_in(self, phase: Phase) -> bool:
         return self.phase is phase
 
@@ -93,6 +104,8 @@ class Transfer:
             self._started_at = self._started_at or clock.now()
             if self.phase is Phase.NEW and (self._is_stale or not self._open_if_small()):
                 self.phase = Phase.PREPARING
+                if self._can_be_resumed and (self.size_bytes or 0) >= WORTH_WAITING_BYTES:
+                    self._opened_by = time.monotonic() + _OPENING_SECONDS
                 return Unprepared()
             if self.phase is not Phase.OPEN or self._body is None:
                 return None
@@ -111,12 +124,15 @@ class Transfer:
     def _open_if_small(self) -> bool:
         if self.size_bytes is None or self.size_bytes > SMALL_BYTES:
             return False
-        self._body, self.phase = Body.small(self.size_bytes, with_md5=self._needs_md5), Phase.OPEN
+        self._body, self.phase = Body.small(self.size_bytes, also=self._also), Phase.OPEN
         return True
 
     @property
-    def _needs_md5(self) -> bool:
-        return self._md5 is not None and self._sha256 is None
+    def _also(self) -> str | None:
+        """Which digest is to be compared beside SHA-256."""
+        if self.order.expected_sha1 is not None:
+            return "sha1"
+        return "md5" if self._md5 is not None and self._sha256 is None else None
 
     @property
     def _can_be_resumed(self) -> bool:
@@ -146,7 +162,7 @@ class Transfer:
                 source,
                 self.size_bytes,
                 is_divisible=self._can_be_resumed,
-                with_md5=self._needs_md5,
+                also=self._also,
                 is_wanted=self._is_wanted,
             )
             with self._lock:
@@ -258,10 +274,13 @@ class Transfer:
         with self._lock:
             if claim.is_void or self.phase is Phase.OVER:
                 return True  # another stream was told so before
+            self._restarts += 1
+            if self._restarts > self._limits.restarts:
+                self.phase = Phase.OVER  # no other stream is to ask again meanwhile
+                return False
             self._begin_anew()
             self._is_stale = True
-            self._restarts += 1
-            return self._restarts <= self._limits.restarts
+            return True
 
     def is_whole(self) -> bool:
         """Whether all of it is here. True once: whoever is told publishes it.
@@ -289,7 +308,7 @@ class Transfer:
         if body is None:
             raise PartClosed
         content = Content(body.digests.sha256, body.digests.position)
-        verified = self._verified(content.sha256, body.digests.md5)
+        verified = self._verified(content.sha256, body.digests.other)
         if body.part is None:
             self._publish_gathered(body.gathered, content)
         else:
@@ -308,15 +327,19 @@ class Transfer:
         finally:
             part.discard()
 
-    def _verified(self, sha256: str, md5: str | None) -> str:
+    def _verified(self, sha256: str, other: str | None) -> str:
+        if self._sha256 is not None and self._sha256.lower() != sha256:
+            raise DigestMismatch(self.order.shown, self._sha256, sha256)
+        if self.order.expected_sha1 is not None:
+            if self.order.expected_sha1 != other:
+                raise DigestMismatch(self.order.shown, self.order.expected_sha1, other or "not known")
+            return "given"
         if self._sha256 is not None:
-            if self._sha256.lower() != sha256:
-                raise DigestMismatch(self.order.shown, self._sha256, sha256)
             return self._trusted_as
-        if self._md5 is None or md5 is None:
+        if self._md5 is None or other is None:
             return "first use"
-        if self._md5.lower() != md5:
-            raise DigestMismatch(self.order.shown, self._md5, md5)
+        if self._md5.lower() != other:
+            raise DigestMismatch(self.order.shown, self._md5, other)
         return "source"
 
     def stop(self) -> None:

@@ -13,9 +13,11 @@ from stemma.engines.protocol import Engine
 from stemma.errors import SourceUnusable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import giving_out
+from stemma.lifecycle.replicate.handing import take_back, url_kinds
 from stemma.records import Claim, Content, Json, RevisionRecord
 
 _ARRIVED = frozenset({NeedState.HERE, NeedState.DELIVERED, NeedState.GIVEN})
+_IN_VAIN = frozenset({NeedState.FAILED, NeedState.REFUSED})
 
 
 def takes_late(engine: Engine) -> bool:
@@ -64,9 +66,16 @@ def here_for(
         SourceUnusable: one cannot be had, and the engine begins with all or not at all.
     """
     with installation.database.reading() as session:
-        found = replicas.of_run(session, claim.run_id)
-    if not found:
+        states = replicas.states(session, claim.run_id)
+    if NeedState.HANDED in states and not url_kinds(engine):  # the settings are others by now
+        take_back(installation, claim.run_id)
+        return None
+    if not states - {NeedState.HANDED}:
         return {}
+    if not takes_late(engine) and NeedState.WAITING in states and not states & _IN_VAIN:
+        return None  # asked at each look: thousands of files need not be looked for each time
+    with installation.database.reading() as session:
+        found = [row for row in replicas.of_run(session, claim.run_id) if row.state != NeedState.HANDED]
     here = {row.occurrence: Content(row.sha256, row.replica_size_bytes) for row in found if _is_here(installation, row)}
     if len(here) == len(found):
         return here
@@ -77,8 +86,7 @@ def here_for(
     needed = {row.occurrence for row in found}
     if takes_late(engine):
         needed &= must_have(engine, revision, inputs)
-    states = {NeedState.FAILED, NeedState.REFUSED}
-    failed = next((row for row in found if row.occurrence in needed and row.state in states), None)
+    failed = next((row for row in found if row.occurrence in needed and row.state in _IN_VAIN), None)
     if failed is not None:
         raise SourceUnusable("an input", failed.error or "it cannot be had")
     return {uuid: here[uuid] for uuid in needed} if needed <= here.keys() else None

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from stemma.lifecycle.replicate.hinted import OTHERS, RUNNING, Hints, StepTold
 from stemma.planning.durations import expected_seconds, remaining_seconds
 from stemma.planning.situation import StepNeed
 from stemma.records import StepDefinition, StepKind, WorkflowStructure
@@ -66,6 +67,9 @@ class RunSituation:
     waiting: Sequence[StepWaiting] = ()
     earlier: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """How long steps took before, by path, newest first."""
+    told: Sequence[StepTold] = ()
+    lacking: frozenset[str] = frozenset()
+    """The keys of the files that are not here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +106,20 @@ def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
     waits = {wait.key: wait for wait in situation.waiting if wait.key not in ended and wait.key not in running}
     keys = {file.occurrence: file.key for file in situation.files}
     expected = {one.key: one for one in _Expectation(situation).executions()}
+    hints = Hints(
+        situation.told,
+        {key: one.after for key, one in expected.items()},
+        known={one.key for one in situation.seen} | waits.keys(),
+        lacking={key for key, one in expected.items() if any(file.key in situation.lacking for file in one.files)},
+        now=now,
+    )
     needs = []
     handed_on = _handed_on(situation)
     if handed_on:
-        left = tuple(sorted(expected.keys() - ended))
+        left = tuple(sorted(expected.keys() - ended - hints.gone))
         needs.append(StepNeed(OUTPUTS, situation.run, handed_on, left, seconds=0.0, is_waiting=not left))
     for execution in _with_unexpected(expected, waits, running):
-        if execution.key in ended:
+        if execution.key in ended or execution.key in hints.gone:
             continue
         wait = waits.get(execution.key)
         files = {file.key for file in execution.files}
@@ -120,12 +131,17 @@ def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
                 key=execution.key,
                 run=situation.run,
                 files=tuple(sorted(files)),
-                after=tuple(sorted(execution.after - ended)),
+                after=tuple(sorted(hints.after(execution.key, execution.after) - ended)),
                 seconds=_seconds(situation, execution.path, step, now),
-                is_waiting=wait is not None,
+                is_waiting=wait is not None or execution.key in hints.waiting,
                 is_running=step is not None,
             )
         )
+    if hints.waiting:
+        needs.append(StepNeed(RUNNING, situation.run, (), tuple(sorted(hints.waiting)), seconds=0.0))
+    if hints.ended - hints.gone:
+        others = tuple(sorted(expected.keys() - ended - hints.ended))
+        needs.append(StepNeed(OTHERS, situation.run, (), others, seconds=0.0))
     return needs
 
 

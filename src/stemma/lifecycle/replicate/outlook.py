@@ -9,13 +9,16 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from stemma.cwl.steps import from_json
-from stemma.database.queries import replicas, workflows
+from stemma.database.queries import hints, replicas, workflows
+from stemma.database.queries.hints import ToldState
 from stemma.database.queries.parts import parts_of
 from stemma.database.queries.replicas import Need, NeedState, Replica
 from stemma.database.tables import OccurrenceRow, RevisionRow, RunRow, StepRow, StepWaitRow, table_of
 from stemma.engines.protocol import Engine
 from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.replicate.ahead import in_turns
 from stemma.lifecycle.replicate.delivery import must_have, takes_late
+from stemma.lifecycle.replicate.hinted import StepTold
 from stemma.lifecycle.replicate.needs import InputFile, RunSituation, StepSeen, StepWaiting, step_needs
 from stemma.planning.situation import StepNeed
 from stemma.records import WorkflowStructure
@@ -33,11 +36,16 @@ class Outlook:
     """The situation of a store, as it was read."""
 
     wanted: list[Replica]
+    """By runs."""
     held: list[Replica]
     steps: list[StepNeed]
     runs: dict[int, Any]
     """The rows of the runs that need something."""
     needs: list[Need] = field(default_factory=list)
+    ahead: list[Replica] = field(default_factory=list)
+    """Wanted too, for steps that others told of, and needed by no run yet: the first first."""
+    wished: frozenset[int] = frozenset()
+    """The numbers of these, and of those that are here."""
 
 
 class Reader:
@@ -63,7 +71,12 @@ class Reader:
             for need in needs:
                 of_run.setdefault(need.run_id, []).append(need)
             steps = [need for row in runs.values() for need in self._steps_of(session, row, of_run[row.id], now)]
-        return Outlook(wanted, held, steps, runs, needs)
+            wishes = hints.wishes(session, home, now)
+        waited_for = {need.replica_id for need in needs if need.state is NeedState.WAITING}
+        copies = {one.id: one for one in wanted if one.id not in waited_for}
+        ahead = [copies[one.replica_id] for one in in_turns(wishes) if one.replica_id in copies]
+        wanted = [one for one in wanted if one.id not in copies]
+        return Outlook(wanted, held, steps, runs, needs, ahead, frozenset(one.replica_id for one in wishes))
 
     @staticmethod
     def runs(session: Session, needs: Iterable[Need]) -> dict[int, Any]:
@@ -89,6 +102,8 @@ class Reader:
             seen=_seen(session, row.id, row.attempt),
             waiting=_waiting(session, row.id, row.attempt),
             earlier=self._durations(session, row.workflow_id),
+            told=_told(session, row.id, row.attempt, now),
+            lacking=frozenset(str(need.replica_id) for need in own if need.state is NeedState.WAITING),
         )
         steps = step_needs(situation, now)
         if row.reference is not None or not hasattr(engine, "must_have"):
@@ -151,6 +166,13 @@ def _seen(session: Session, run_id: int, attempt: int) -> list[StepSeen]:
 def _waiting(session: Session, run_id: int, attempt: int) -> list[StepWaiting]:
     query = select(_WAIT).where(_WAIT.c.run_id == run_id, _WAIT.c.attempt == attempt)
     return [StepWaiting.of(row.step_key, row.path, row.occurrences) for row in session.execute(query)]
+
+
+def _told(session: Session, run_id: int, attempt: int, now: datetime) -> list[StepTold]:
+    return [
+        StepTold(step, state.has_ended, state is ToldState.RUNNING, told_at)
+        for step, state, told_at in hints.of_run(session, run_id, attempt, now)
+    ]
 
 
 def _durations(session: Session, workflow_id: int) -> dict[str, list[float]]:

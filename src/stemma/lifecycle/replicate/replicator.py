@@ -18,6 +18,7 @@ from sqlmodel import Session
 
 from stemma import clock
 from stemma.database.queries import replicas
+from stemma.database.queries.arrivals import arrive_all
 from stemma.database.queries.replicas import Arrival, Replica
 from stemma.errors import SourceUnavailable, StemmaError, Unavailable
 from stemma.lifecycle.installation import Installation
@@ -39,6 +40,8 @@ READY_SECONDS: Final = 5.0
 """After that long without work, what fetches is loaded, so that the first file need not wait for it."""
 _READING_SHARE: Final = 5
 """Reading the situation takes a fifth of the time at most."""
+_FEW: Final = 32
+"""Where more are on their way, what arrives is gathered for a moment, and written down together."""
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
@@ -58,7 +61,8 @@ class Replicator:
         self._claimed: dict[int, tuple[Replica, int]] = {}
         """What is being moved, with its fence."""
         self._began = time.monotonic()
-        self._next_read = self._next_renewal = self._last_read = 0.0
+        self._next_read = self._next_renewal = self._last_read = self._last_read_took = 0.0
+        self._next_settling = 0.0
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -67,7 +71,7 @@ class Replicator:
 
     def nudge(self) -> None:
         """There may be something new."""
-        self._next_read = min(self._next_read, self._last_read + SOON_SECONDS)
+        self._next_read = min(self._next_read, self._last_read + max(SOON_SECONDS, 2 * self._last_read_took))
         self._news.set()
 
     def close(self) -> None:
@@ -97,16 +101,21 @@ class Replicator:
 
     def _round(self) -> float:
         """One round; how long to wait until the next."""
-        self._settle()
         now = time.monotonic()
+        if len(self._claimed) <= _FEW or now >= self._next_settling:
+            self._settle()
+            took = time.monotonic() - now
+            now += took
+            self._next_settling = now + max(SOON_SECONDS, 2 * took)
         if now >= self._next_renewal:
             self._renew()
         if now >= self._next_read:
             self._last_read = now
             is_busy = self._plan()
-            took = time.monotonic() - now
+            self._last_read_took = took = time.monotonic() - now
             self._next_read = time.monotonic() + max(BUSY_SECONDS if is_busy else IDLE_SECONDS, took * _READING_SHARE)
-        return min(BUSY_SECONDS if self._claimed else IDLE_SECONDS, max(0.0, self._next_read - time.monotonic()))
+        due = min(self._next_read, self._next_settling) if self._ended.qsize() else self._next_read
+        return min(BUSY_SECONDS if self._claimed else IDLE_SECONDS, max(0.0, due - time.monotonic()))
 
     def _plan(self) -> bool:
         """Read what is wanted and say what to move; whether there is anything."""
@@ -125,8 +134,10 @@ class Replicator:
         """What moves and plans: loaded when something is first wanted, or when there is time for it."""
         from stemma.lifecycle.moving.mover import Mover  # noqa: PLC0415 - see above
         from stemma.lifecycle.moving.orders import Limits  # noqa: PLC0415 - see above
+        from stemma.lifecycle.remotes_opened import load  # noqa: PLC0415 - see above
         from stemma.lifecycle.replicate.round import Rounds  # noqa: PLC0415 - see above
 
+        load()
         settings = self._installation.settings
         mover = Mover(
             self._installation.store,
@@ -190,16 +201,12 @@ class Replicator:
             return database.write(lambda session: self._write(session, [(one[0], fault)]))
 
     def _write(self, session: Session, ended: "Sequence[tuple[int, Moved | StemmaError]]") -> set[int]:
-        runs: set[int] = set()
-        for replica_id, what in sorted(ended, key=lambda one: one[0]):
-            claimed = self._claimed.get(replica_id)
-            if claimed is None:
-                continue
-            replica, fence = claimed
+        ours = [(*self._claimed[number], what) for number, what in ended if number in self._claimed]
+        arrived = [_arrival(copy, fence, what) for copy, fence, what in ours if not isinstance(what, StemmaError)]
+        runs = arrive_all(session, arrived)
+        for replica, fence, what in sorted(ours, key=lambda one: one[0].id):
             if isinstance(what, StemmaError):
                 runs |= self._failed(session, replica, fence, what)
-            else:
-                runs |= replicas.arrive(session, _arrival(replica, fence, what)) or set()
         return runs
 
     def _failed(self, session: Session, replica: Replica, fence: int, error: StemmaError) -> set[int]:

@@ -3,48 +3,47 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from stemma import clock
 from stemma.database.queries import remotes, replicas
+from stemma.database.queries.archive import digest_in
 from stemma.database.queries.remotes import Remote
 from stemma.database.queries.replicas import NeedState, Replica, ReplicaState
+from stemma.database.queries.storekeeping import ARCHIVED_ADDRESS
 from stemma.engines.protocol import Owner
-from stemma.errors import EngineUnreachable, RemoteNotFound, StemmaError, Unavailable
+from stemma.errors import EngineUnreachable, RemoteNotFound, SourceUnusable, StemmaError, Unavailable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.moving.mover import Mover
-from stemma.lifecycle.moving.orders import LinkRates, Order
+from stemma.lifecycle.moving.orders import Order
 from stemma.lifecycle.remotes import storage_for
+from stemma.lifecycle.replicate.ahead import Space
+from stemma.lifecycle.replicate.budgets import Room, budgets, link_of, link_state
 from stemma.lifecycle.replicate.guard import dropping
+from stemma.lifecycle.replicate.kept import Kept, is_kept
 from stemma.lifecycle.replicate.outlook import Outlook, Reader
+from stemma.lifecycle.replicate.sealed_addresses import opened
 from stemma.lifecycle.sources import shown
 from stemma.planning.planner import plan
 from stemma.planning.situation import (
     HeldFile,
-    LinkState,
     Plan,
     RunShare,
     Situation,
     StoreState,
     WantedFile,
 )
+from stemma.storages.archive import ArchiveStorage
 
 logger = logging.getLogger(__name__)
 
-AHEAD_FILES: Final = 1024
-AHEAD_BYTES: Final = 32 * 1024 * 1024
-AHEAD_SECONDS: Final = 2.0
-"""How much is claimed of a link before it begins: so many files at most, and so many bytes, or what the link brings in
-that time, beside two files for each stream. Small files then follow each other without a pause between two rounds."""
 _IN_USE_SECONDS: Final = 2.0
 """How long a copy that could not be taken back is left alone."""
+_SHA1_DIGITS: Final = 40
 _SERVED_SECONDS: Final = 60.0
 """How long what a run was given counts, where several share a link."""
-_COUNT_SECONDS: Final = 60.0
-"""How often what lies in a bounded store is counted."""
 
 
 class Rounds:
@@ -57,8 +56,7 @@ class Rounds:
         self._orders: dict[int, Order] = {}
         self._in_use: dict[int, float] = {}
         """Copies that a step reads, until when they are believed to be."""
-        self._counted: tuple[float, int] = (0.0, 0)
-        """When the store was counted, and the bytes in it that are no copies."""
+        self._kept = Kept(installation)
         self._remotes: dict[int, Remote | None] = {}
         self._needed_by: dict[int, tuple[int, ...]] = {}
         """The runs that need a copy, as they were read last."""
@@ -75,16 +73,24 @@ class Rounds:
         """Do one round. ``claimed`` is what is being moved, with its fences; what is claimed here is added to it."""
         outlook = self._reader.read(clock.now())
         self._remotes.clear()
-        for replica_id in claimed.keys() - {one.id for one in outlook.wanted}:  # nobody needs it any more
+        wanted = {one.id for one in (*outlook.wanted, *outlook.ahead)}
+        for replica_id in claimed.keys() - wanted:  # nobody needs it any more
             mover.drop(str(replica_id), keep_part=True)
             self._give_back(replica_id, claimed)
-        if not outlook.wanted:
+        if not wanted:
             self._installation.database.write(lambda session: replicas.abandon(session, self._installation.home_id))
-        wanted = {str(one.id): one for one in outlook.wanted}
+        space = self._space(outlook, claimed)
+        for replica in space.given_up() if space is not None else ():
+            mover.drop(str(replica.id), keep_part=True)
+            self._give_back(replica.id, claimed)
         situation = self._situation(outlook, mover, claimed)
         decided = plan(situation)
-        self._claim(decided, situation, wanted, claimed)
-        orders = [order for fetch in decided.order if (order := self._order(int(fetch.key), claimed)) is not None]
+        needed = {one.id: one for one in outlook.wanted}
+        self._claim(decided, situation, needed, claimed)
+        self._claim_ahead(outlook.ahead, decided, situation, claimed, space)
+        first = [number for fetch in decided.order if (number := int(fetch.key)) in needed]
+        behind = [one.id for one in outlook.ahead if one.id in claimed]
+        orders = [order for number in (*first, *behind) if (order := self._order(number, claimed)) is not None]
         for link in {order.link for order in orders}:
             settings = self._installation.settings
             mover.limit(
@@ -104,11 +110,12 @@ class Rounds:
                 arrived_bytes=arrived.get(str(one.id), 0),
                 is_moving=one.id in claimed,
             )
-            for one in outlook.wanted
+            for one in (*outlook.wanted, *(one for one in outlook.ahead if one.id in claimed))
         )
         now = time.monotonic()
         self._in_use = {replica_id: until for replica_id, until in self._in_use.items() if until > now}
         held = {one.id: one for one in outlook.held}
+        self._kept.count(held.values())
         times: dict[int, int] = {}
         for need in outlook.needs:
             times[need.replica_id] = max(need.times, times.get(need.replica_id, 0))
@@ -123,16 +130,18 @@ class Rounds:
                     times.get(one.id, 0),
                 )
                 for one in held.values()
-            ),
+            )
+            + self._kept.files,
             pinned=frozenset(
                 str(replica_id)
                 for replica_id in self._in_use.keys()
                 | {need.replica_id for need in outlook.needs if need.state is NeedState.GIVEN}
             ),
-            kept_bytes=self._kept_bytes(held.values()),
+            kept_bytes=self._kept.size_bytes,
         )
         most = self._installation.settings.replication_streams
-        links = tuple(_link(name, rates.get(name), most) for name in sorted({file.remote for file in files}))
+        names = {link_of(one) for one in (*outlook.wanted, *outlook.ahead)}
+        links = tuple(link_state(name, rates.get(name), most) for name in sorted(names))
         shares = tuple(self._shares(outlook))
         return Situation(files, tuple(outlook.steps), links, store, shares)
 
@@ -152,27 +161,79 @@ class Rounds:
             yield RunShare(str(run_id), served_bytes=served.get(run_id, 0), slots=slots, came=run_id)
 
     def _claim(
-        self, decided: Plan, situation: Situation, wanted: dict[str, Replica], claimed: dict[int, tuple[Replica, int]]
+        self, decided: Plan, situation: Situation, needed: dict[int, Replica], claimed: dict[int, tuple[Replica, int]]
     ) -> None:
         """Claim what comes first, as far as there is room for it."""
-        ahead = {link.name: _Ahead(link, decided.streams.get(link.name, 1)) for link in situation.links}
-        for file in situation.files:
-            if file.is_moving:
-                ahead[file.remote].take((file.size_bytes or 0) - file.arrived_bytes)
-        room = _Room(situation, decided)
+        # What is fetched ahead takes nothing of what may be claimed for runs.
+        ahead = budgets(decided, situation, [file for file in situation.files if int(file.key) in needed])
+        room = Room(situation, decided)
         now = clock.now()
         chosen: list[Replica] = []
         for fetch in decided.order:
-            replica = wanted[fetch.key]
-            if replica.id in claimed or replica.not_before > now or not ahead[fetch.remote].is_open:
+            replica = needed.get(int(fetch.key))
+            if replica is None or replica.id in claimed or replica.not_before > now or not ahead[fetch.remote].is_open:
                 continue
             if not self._make_room(room, replica):
                 break
             ahead[fetch.remote].take(replica.size_bytes or 0)
             chosen.append(replica)
+        self._take(chosen, claimed)
+
+    def _claim_ahead(
+        self,
+        wished: Sequence[Replica],
+        decided: Plan,
+        situation: Situation,
+        claimed: dict[int, tuple[Replica, int]],
+        space: Space | None,
+    ) -> None:
+        """Claim what no run needs yet, where runs leave room for it."""
+        ahead = budgets(decided, situation, situation.files)
+        now = clock.now()
+        chosen: list[Replica] = []
+        for replica in wished:
+            link = ahead[link_of(replica)]
+            if replica.id in claimed or replica.not_before > now or not link.is_open:
+                continue
+            if space is not None and not self._make_space(space, replica):
+                break
+            link.take(replica.size_bytes or 0)
+            chosen.append(replica)
+        self._take(chosen, claimed)
+
+    def _make_space(self, space: Space, replica: Replica) -> bool:
+        """Drop what nobody needs until there is room for one more to be fetched ahead; whether there is."""
+        if not space.may_take(replica):
+            return False
+        while not space.has_room(replica):
+            candidate = space.next_to_drop()
+            if candidate is None:
+                return False
+            if self._drop(candidate.id):
+                space.dropped(candidate)
+        space.take(replica)
+        return True
+
+    def _space(self, outlook: Outlook, claimed: dict[int, tuple[Replica, int]]) -> Space | None:
+        limit = self._installation.settings.store_bytes
+        if limit is None or not outlook.ahead:
+            return None
+        return Space(
+            limit,
+            kept_bytes=self._kept.total_bytes,
+            held=outlook.held,
+            needed=frozenset(need.replica_id for need in outlook.needs) | self._in_use.keys(),
+            wished=outlook.wished,
+            wanted=outlook.wanted,
+            moving=frozenset(claimed),
+            ahead=[one for one in outlook.ahead if one.id in claimed],
+        )
+
+    def _take(self, chosen: Sequence[Replica], claimed: dict[int, tuple[Replica, int]]) -> None:
+        """Claim these."""
         if not chosen:
             return
-        until = now + timedelta(seconds=self._installation.settings.lease_seconds)
+        until = clock.now() + timedelta(seconds=self._installation.settings.lease_seconds)
         ids = [one.id for one in chosen]
         fences = self._installation.database.write(
             lambda session: replicas.claim(session, self._installation.home_id, ids, self._name, until)
@@ -181,16 +242,17 @@ class Rounds:
             if replica.id in fences:
                 claimed[replica.id] = replica, fences[replica.id]
 
-    def _make_room(self, room: "_Room", replica: Replica) -> bool:
+    def _make_room(self, room: Room, replica: Replica) -> bool:
         """Drop copies until there is room for another; whether there is."""
         needed = replica.size_bytes or 0
         while not room.has(needed):
             candidate = room.next_to_drop()
             if candidate is None:
                 return False
-            if self._drop(int(candidate)):
+            is_copy = not self._kept.has(candidate)
+            if self._drop(int(candidate)) if is_copy else self._kept.drop(candidate):
                 room.dropped(candidate)
-            else:
+            elif is_copy:
                 self._in_use[int(candidate)] = time.monotonic() + _IN_USE_SECONDS
         room.take(needed)
         return True
@@ -204,11 +266,11 @@ class Rounds:
                 replica = replicas.get(session, replica_id)
                 needs = replicas.needs(session, [replica_id])
                 runs = self._reader.runs(session, needs)
-                is_kept = replica.sha256 is not None and replicas.is_kept(session, home, replica.sha256, replica_id)
+                is_needed = is_kept(self._installation, session, replica)
             if replica.state is not ReplicaState.HERE or not all(self._is_given_back(runs, need) for need in needs):
                 return False
             # The file first: a row without one heals itself, a file without a row would be lost space.
-            if replica.sha256 is not None and not is_kept:
+            if replica.sha256 is not None and not is_needed:
                 self._installation.store.remove(replica.sha256)
             kept = [need.occurrence for need in needs if self._has_its_own(runs, need)]
             dropped = database.write(lambda session: replicas.evict(session, home, replica_id, kept))
@@ -246,16 +308,6 @@ class Rounds:
             and bool(keeps(run.reference, need.occurrence))
         )
 
-    def _kept_bytes(self, held: "Any") -> int:
-        if self._installation.settings.store_bytes is None:
-            return 0
-        counted_at, kept = self._counted
-        if not counted_at or time.monotonic() - counted_at > _COUNT_SECONDS:
-            copies = {one.sha256 for one in held}
-            kept = sum(one.size_bytes for one in self._installation.store.contents() if one.sha256 not in copies)
-            self._counted = time.monotonic(), kept
-        return kept
-
     def _order(self, replica_id: int, claimed: dict[int, tuple[Replica, int]]) -> Order | None:
         """What the mover is told of a copy; None where it is not ours to move."""
         if replica_id not in claimed:
@@ -275,6 +327,9 @@ class Rounds:
         return self._orders[replica_id]
 
     def _made_order(self, replica: Replica) -> Order:
+        if replica.address.startswith(ARCHIVED_ADDRESS):
+            return self._order_from_archive(replica)
+        replica = opened(self._installation, replica)
         remote = None
         if replica.remote_id is not None:
             remote = self._remote(replica.remote_id)
@@ -284,8 +339,10 @@ class Rounds:
         subject = remote.owner if remote is not None and remote.group is None else ""
         storage = storage_for(self._installation, remote, replica.address, Owner(subject, replica.group))
         told_sha256 = replica.told.get("sha256")
-        expected = replica.expected or replica.sha256 or told_sha256
-        by = "given" if replica.expected else "catalogue" if replica.sha256 else "source"
+        is_sha1 = replica.expected is not None and len(replica.expected) == _SHA1_DIGITS
+        given, sha1 = (None, replica.expected) if is_sha1 else (replica.expected, None)
+        expected = given or replica.sha256 or told_sha256
+        by = "given" if given else "catalogue" if replica.sha256 else "source"
         return Order(
             key=str(replica.id),
             storage=storage,
@@ -295,9 +352,25 @@ class Rounds:
             link=link_of(replica),
             expected_sha256=expected,
             expected_md5=replica.told.get("md5"),
+            expected_sha1=sha1,
             takes_ranges=bool(replica.told.get("takes_ranges", True)),
             what=shown(replica.address),
             trusted_as=by,
+        )
+
+    def _order_from_archive(self, replica: Replica) -> Order:
+        if self._installation.archive is None:
+            raise SourceUnusable("a file of this service", "it lies in the archive, and none is set up any more")
+        return Order(
+            key=str(replica.id),
+            storage=ArchiveStorage(self._installation.archive, digest_in),
+            address=replica.address,
+            version=replica.version,
+            size_bytes=replica.size_bytes,
+            link=link_of(replica),
+            expected_sha256=replica.expected,
+            what="a file of this service that lies in the archive",
+            trusted_as="catalogue",
         )
 
     def _remote(self, remote_id: int) -> Remote | None:
@@ -311,61 +384,3 @@ class Rounds:
         _, fence = claimed.pop(replica_id)
         self._orders.pop(replica_id, None)
         self._installation.database.write(lambda session: replicas.release(session, {replica_id: fence}))
-
-
-class _Ahead:
-    """What may still be claimed of one link."""
-
-    def __init__(self, link: LinkState, streams: int) -> None:
-        self._sure = 2 * streams
-        self._files = AHEAD_FILES
-        self._bytes = max(float(AHEAD_BYTES), (link.bytes_per_second or 0.0) * AHEAD_SECONDS)
-
-    @property
-    def is_open(self) -> bool:
-        return self._sure > 0 or (self._files > 0 and self._bytes > 0)
-
-    def take(self, size: int) -> None:
-        self._sure -= 1
-        self._files -= 1
-        self._bytes -= size
-
-
-class _Room:
-    """The space of a bounded store, while a plan is carried out."""
-
-    def __init__(self, situation: Situation, decided: Plan) -> None:
-        store = situation.store
-        self._sizes = {file.key: file.size_bytes for file in store.files}
-        self._candidates: Iterator[str] = iter(decided.evict)
-        moving = sum(file.size_bytes or 0 for file in situation.files if file.is_moving)
-        used = store.kept_bytes + sum(self._sizes.values()) + moving
-        self._free = None if store.limit_bytes is None else store.limit_bytes - used
-
-    def has(self, needed: int) -> bool:
-        return self._free is None or needed <= self._free
-
-    def take(self, needed: int) -> None:
-        if self._free is not None:
-            self._free -= needed
-
-    def next_to_drop(self) -> str | None:
-        return next(self._candidates, None)
-
-    def dropped(self, key: str) -> None:
-        if self._free is not None:
-            self._free += self._sizes.get(key, 0)
-
-
-def link_of(replica: Replica) -> str:
-    """The way that a copy comes over: copies of one place share it."""
-    if replica.remote_id is not None:
-        return f"remote {replica.remote_id}"
-    parts = urlsplit(replica.address)
-    return f"{parts.scheme}://{parts.hostname or ''}:{parts.port or ''}"
-
-
-def _link(name: str, rates: LinkRates | None, most_streams: int) -> LinkState:
-    if rates is None:
-        return LinkState(name, most_streams=most_streams)
-    return LinkState(name, rates.rates, rates.bytes_per_second, most_streams, rates.seconds_per_request)

@@ -5,7 +5,9 @@ from collections.abc import Collection
 from sqlalchemy import ColumnElement, or_, select
 from sqlmodel import Session
 
-from stemma.database.queries.replicas import ReplicaState
+from stemma.database.queries.archive import is_archived
+from stemma.database.queries.replicas import NeedState, ReplicaState
+from stemma.database.queries.storekeeping import ARCHIVED_ADDRESS, IS_LATE
 from stemma.database.tables import OccurrenceRow, ReplicaRow, ReplicationRow, RunOutputRow, RunRow, table_of
 from stemma.errors import Conflict
 from stemma.store.content import ContentStore
@@ -34,9 +36,24 @@ class InputAwaited(Conflict):
 
     code = "input-awaited"
 
-    def __init__(self, basename: str, url: str) -> None:
-        super().__init__(f"the input {basename!r} of this execution has not come from {url}")
-        self.basename, self.url = basename, url
+    def __init__(self, basename: str, url: str, error: str | None = None) -> None:
+        why = f": {error}" if error else ""
+        super().__init__(f"the input {basename!r} of this execution has not come from {url}{why}")
+        self.basename, self.url, self.error = basename, url, error
+
+
+class InputElsewhere(Conflict):
+    """A run's input was read where it lies, by the engine's server: it was never here."""
+
+    code = "input-elsewhere"
+
+    def __init__(self, basename: str, url: str, version: str) -> None:
+        at = f", at version {version} when the run was submitted" if version else ""
+        super().__init__(
+            f"the input {basename!r} was never here: the engine's server read it from {url}{at}; get it from there "
+            "(from a registered remote with `stemma remote get`)"
+        )
+        self.basename, self.url, self.version = basename, url, version
 
 
 def check_file(session: Session, store: ContentStore, occurrence_id: int, groups: Collection[str]) -> None:
@@ -44,7 +61,8 @@ def check_file(session: Session, store: ContentStore, occurrence_id: int, groups
 
     Raises:
         InputDropped: it was here, and is not any more.
-        InputAwaited: it was never here.
+        InputAwaited: it has not come, or cannot be had.
+        InputElsewhere: it was not to come.
     """
     _check(session, store, groups, _OCCURRENCE.c.id == occurrence_id)
 
@@ -54,38 +72,51 @@ def check_inputs(session: Session, store: ContentStore, run_id: int, groups: Col
 
     Raises:
         InputDropped: one was here, and is not any more.
-        InputAwaited: one was never here.
+        InputAwaited: one has not come, or cannot be had.
+        InputElsewhere: one was not to come.
     """
     _check(session, store, groups, _OCCURRENCE.c.run_id == run_id)
 
 
 def _check(session: Session, store: ContentStore, groups: Collection[str], which: ColumnElement[bool]) -> None:
     query = (
-        select(_REPLICATION.c.source, _OCCURRENCE.c.basename, _OCCURRENCE.c.sha256, _REPLICA.c.state)
+        select(
+            _REPLICATION.c.source,
+            _OCCURRENCE.c.basename,
+            _OCCURRENCE.c.sha256,
+            _REPLICA.c.state,
+            _REPLICATION.c.state.label("need"),
+            _REPLICATION.c.error,
+        )
         .join(_OCCURRENCE, _OCCURRENCE.c.uuid == _REPLICATION.c.occurrence)
         .join(_REPLICA, _REPLICA.c.id == _REPLICATION.c.replica_id)
         .join(_RUN, _RUN.c.id == _OCCURRENCE.c.run_id)
         .where(which, _RUN.c.group_name.in_(groups), _RUN.c.deleted_at.is_(None))
+        .where(_REPLICA.c.address.not_like(f"{ARCHIVED_ADDRESS}%"))
         .order_by(_REPLICATION.c.id)
     )
-    for source, basename, sha256, state in session.execute(query):
+    for source, basename, sha256, state, need, error in session.execute(query):
         url = str(source.get("url") or "elsewhere")
+        if need == NeedState.HANDED:
+            raise InputElsewhere(basename, url, str(source.get("version") or ""))
         if sha256 is None:
-            raise InputAwaited(basename, url)
+            raise InputAwaited(basename, url, error)
         # That the bytes are here for another group must not be seen from whether this one gets them.
-        if store.has(sha256) and (state == ReplicaState.HERE or is_held(session, sha256, groups)):
+        is_here = store.has(sha256)
+        if is_here and state == ReplicaState.HERE:
+            continue
+        if (is_here or is_archived(session, sha256)) and is_held(session, sha256, groups):
             continue
         raise InputDropped(basename, url, str(source.get("version") or ""), sha256)
 
 
 def is_held(session: Session, sha256: str, groups: Collection[str]) -> bool:
     """Whether the groups have these bytes as an upload, an output, or another copy."""
-    is_late = select(_REPLICATION.c.id).where(_REPLICATION.c.occurrence == _OCCURRENCE.c.uuid).exists()
     is_output = select(_OUTPUT.c.id).where(_OUTPUT.c.occurrence == _OCCURRENCE.c.uuid).exists()
     kept = (
         select(_OCCURRENCE.c.id)
         .join(_RUN, _RUN.c.id == _OCCURRENCE.c.run_id)
-        .where(_OCCURRENCE.c.sha256 == sha256, or_(is_output, ~is_late))
+        .where(_OCCURRENCE.c.sha256 == sha256, or_(is_output, ~IS_LATE))
         .where(_RUN.c.group_name.in_(groups), _RUN.c.deleted_at.is_(None))
     )
     copies = select(_REPLICA.c.id).where(

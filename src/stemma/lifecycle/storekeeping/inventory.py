@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 from stemma.database.connection import Database
 from stemma.database.queries import replication_figures, storekeeping
+from stemma.database.queries.archive import Archived, amount
 from stemma.database.queries.replication_figures import Needs
 from stemma.database.queries.storekeeping import AT_A_TIME, Held
 from stemma.lifecycle.installation import Installation
@@ -42,6 +43,8 @@ class Inventory:
     needs: Needs
     moved_bytes: int
     first_to_drop: tuple[Held, ...]
+    archived: Archived | None = None
+    """What lies in the archive, where there is one."""
 
     @property
     def held(self) -> Amount:
@@ -59,12 +62,14 @@ def take_inventory(installation: Installation, *, first: int = 5) -> Inventory:
         needs = replication_figures.needs_between(session, 0, replication_figures.newest_need(session))
         moved = replication_figures.moved_bytes(session)
         to_drop = tuple(storekeeping.droppable(session, home, limit=first))
+        archive = installation.archive
+        archived = None if archive is None else amount(session, archive.name)
     folder = installation.settings.store_folder
     folder.mkdir(parents=True, exist_ok=True)
     limit, free = installation.settings.store_bytes, shutil.disk_usage(folder).free
     if limit is not None:
         free = max(0, min(free, limit - sum(amount.size_bytes for amount in kinds.values())))
-    return Inventory(kinds, limit, free, reserved, moving, needs, moved, to_drop)
+    return Inventory(kinds, limit, free, reserved, moving, needs, moved, to_drop, archived)
 
 
 def amounts(database: Database, store: ContentStore, home: str) -> dict[str, Amount]:

@@ -12,8 +12,10 @@ from typing import Final
 from sqlmodel import Session
 
 from stemma import clock
-from stemma.database.queries import replicas, storekeeping
+from stemma.database.queries import archive, replicas, storekeeping
 from stemma.database.queries.storekeeping import Held
+from stemma.errors import ArchiveUnavailable
+from stemma.lifecycle.archive.upkeep import evict_archived, remove_unused, route_of
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import dropping
 from stemma.lifecycle.storekeeping.inventory import batches
@@ -34,13 +36,18 @@ class Removed:
     freed_bytes: int = 0
     left_bytes: int = 0
     """Of what writers left behind that died: parts of transfers and uploads."""
+    archived_files: int = 0
+    """Beside those: dropped from the store since they lie in the archive, or removed from the archive."""
+    archived_bytes: int = 0
+    archive_error: str | None = None
+    """Why the archive was left alone."""
 
 
 def evict(
     installation: Installation, *, wanted_bytes: int | None = None, on_freed: Callable[[int], None] = lambda _: None
 ) -> Removed:
     """Drop copies that no run which goes on needs, the one first that was used longest ago, until so much is freed;
-    all of them without ``wanted_bytes``."""
+    then outputs and uploads that lie in the archive too. All of them without ``wanted_bytes``."""
     with installation.database.reading() as session:
         candidates = storekeeping.droppable(session, installation.home_id)
     files = freed = 0
@@ -54,7 +61,14 @@ def evict(
         dropped, more = _drop(installation, [held.id for held in chosen])
         files, freed = files + dropped, freed + more
         on_freed(more)
-    return Removed(files, freed)
+    if installation.archive is None or (wanted_bytes is not None and freed >= wanted_bytes):
+        return Removed(files, freed)
+    try:
+        rest = None if wanted_bytes is None else wanted_bytes - freed
+        archived = evict_archived(installation, rest, on_freed)
+    except ArchiveUnavailable as error:
+        return Removed(files, freed, archive_error=error.reason)
+    return Removed(files, freed, archived_files=archived[0], archived_bytes=archived[1])
 
 
 def _drop(installation: Installation, replica_ids: Collection[int]) -> tuple[int, int]:
@@ -65,6 +79,10 @@ def _drop(installation: Installation, replica_ids: Collection[int]) -> tuple[int
             fresh = storekeeping.droppable(session, home, among=replica_ids)
             ids = {held.id for held in fresh}
             kept = storekeeping.kinds(session, home, sorted({held.sha256 for held in fresh}), but=ids)
+            again = sorted({held.sha256 for held in fresh if held.address.startswith(storekeeping.ARCHIVED_ADDRESS)})
+            if installation.archive is not None and again:
+                free = archive.droppable(session, route_of(installation, installation.archive), again, but=ids)
+                kept = {digest: kind for digest, kind in kept.items() if digest not in free}
         # The file first: a row without one heals itself, a file without a row would be lost space.
         gone = {held.sha256 for held in fresh} - kept.keys()
         freed = sum(installation.store.remove(digest) for digest in sorted(gone))
@@ -78,7 +96,8 @@ def collect(
     dry_run: bool = False,
     on_look: Callable[[int], None] = lambda _: None,
 ) -> Removed:
-    """Remove the contents that nothing refers to, and what dead writers left; only say how much, in a ``dry_run``.
+    """Remove the contents that nothing refers to, and what dead writers left, from the store and from the archive; only
+    say how much, in a ``dry_run``.
 
     What came, was written anew, or was let go of by the deletion of a run less than ``age`` ago stays: somebody may be
     about to write down that it is used.
@@ -95,7 +114,11 @@ def collect(
         for some in batches(unused, _DROPPED_AT_A_TIME):
             sizes = [one.size_bytes for one in some] if dry_run else _remove(installation, some, before)
             files, freed = files + len(sizes), freed + sum(sizes)
-    return Removed(files, freed, left)
+    try:
+        archived = remove_unused(installation, before, dry_run=dry_run)
+    except ArchiveUnavailable as error:
+        return Removed(files, freed, left, archive_error=error.reason)
+    return Removed(files, freed, left, *archived)
 
 
 def _remove(installation: Installation, contents: Sequence[Content], before: datetime) -> list[int]:

@@ -9,7 +9,7 @@ its source by the next run that needs it. Anything else cannot be had again from
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from stemma.database.queries import replicas, storekeeping
 from stemma.database.queries.replicas import NeedState, ReplicaState
 from stemma.database.queries.storekeeping import Owner
 from stemma.errors import StemmaError
+from stemma.lifecycle.archive.healing import held_there
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import dropping
 from stemma.lifecycle.replicate.outlook import Reader
@@ -44,11 +45,13 @@ class Fault:
     """That were taken out, to be fetched again."""
     aside: Path | None = None
     """Where what is left of it lies."""
+    is_archived: bool = False
+    """The archive has it: whoever wants it is given that one."""
 
     @property
     def is_lost(self) -> bool:
         """Whether somebody may miss it: it is used, and nobody fetches it again by itself."""
-        return bool(self.owners) and not self.copies
+        return bool(self.owners) and not self.copies and not self.is_archived
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,15 @@ class Verified:
     files: int
     size_bytes: int
     faults: tuple[Fault, ...]
+    archive_error: str | None = None
+    """Why it is not known whether the archive has what it should."""
 
 
 def verify(
     installation: Installation, contents: Iterable[Content], *, on_read: Callable[[int], None] = lambda _: None
 ) -> Verified:
-    """Read all ``contents`` again, take out what is damaged, and find out what is missing."""
+    """Read all ``contents`` again, take out what is damaged, and find out what is missing. The archive is asked for
+    what was let go because it lies there."""
     files = size = 0
     faults: list[Fault] = []
     for content in contents:
@@ -79,8 +85,10 @@ def verify(
             for digest in storekeeping.expected(session, installation.home_id)
             if digest not in known and not installation.store.has(digest)
         }
-    missing = [_missing(installation, digest) for digest in sorted(lacking)]
-    return Verified(files, size, (*faults, *(fault for fault in missing if fault is not None)))
+    there, error = held_there(installation, sorted(lacking | known))
+    faults = [replace(fault, is_archived=fault.sha256 in there) for fault in faults]
+    missing = [_missing(installation, digest) for digest in sorted(lacking - there)]
+    return Verified(files, size, (*faults, *(fault for fault in missing if fault is not None)), error)
 
 
 def _read_again(installation: Installation, sha256: str) -> Fault | None:

@@ -1,0 +1,118 @@
+"""Many copies that have arrived at once, written down with a few statements for all of them."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import bindparam, select, update
+from sqlmodel import Session
+
+from stemma.database.queries import replicas, replication_figures
+from stemma.database.queries.parts import parts_of
+from stemma.database.queries.replicas import LONG_AGO, Arrival, NeedState, ReplicaState
+from stemma.database.tables import OccurrenceRow, ReplicaRow, ReplicationRow, table_of
+
+_REPLICA, _REPLICATION, _OCCURRENCE = (table_of(row) for row in (ReplicaRow, ReplicationRow, OccurrenceRow))
+_FEW: Final = 3
+"""So many are written down one by one."""
+
+
+def arrive_all(session: Session, arrivals: Sequence[Arrival]) -> set[int]:
+    """They are in the store, as far as their claims hold; the runs that need them."""
+    runs: set[int] = set()
+    if len(arrivals) <= _FEW:
+        return runs.union(*(replicas.arrive(session, one) or () for one in arrivals))
+    ordered = sorted(arrivals, key=lambda one: one.replica_id)
+    for part in parts_of(ordered):
+        runs |= _arrive(session, part)
+    return runs
+
+
+def _arrive(session: Session, arrivals: Sequence[Arrival]) -> set[int]:
+    ids = [one.replica_id for one in arrivals]
+    query = select(_REPLICA.c.id, _REPLICA.c.home, _REPLICA.c.fence, _REPLICA.c.state).where(_REPLICA.c.id.in_(ids))
+    locked = {row.id: row for row in session.execute(query.order_by(_REPLICA.c.id).with_for_update())}
+    is_moving = {row.id: row.fence for row in locked.values() if row.state == ReplicaState.MOVING.value}
+    held = [one for one in arrivals if is_moving.get(one.replica_id) == one.fence]
+    waiting: dict[int, list[Any]] = {one.replica_id: [] for one in held}
+    for need in session.execute(
+        select(_REPLICATION)
+        .where(_REPLICATION.c.replica_id.in_(list(waiting)), _REPLICATION.c.state == NeedState.WAITING.value)
+        .order_by(_REPLICATION.c.id)
+        .with_for_update()
+    ):
+        waiting[need.replica_id].append(need)
+    usual = [one for one in held if not _is_unlike(one, waiting[one.replica_id])]
+    runs: set[int] = set()
+    for one in held:
+        if _is_unlike(one, waiting[one.replica_id]):
+            runs |= replicas.arrive(session, one) or set()
+    if usual:
+        _write_copies(session, usual)
+        moved = sum(one.moved_bytes for one in usual)
+        replication_figures.note_moved(session, usual[0].replica_id, moved)  # all of one store
+        runs |= _write_needs(session, [(one, need) for one in usual for need in waiting[one.replica_id]])
+    return runs
+
+
+def _is_unlike(arrival: Arrival, needs: Sequence[Any]) -> bool:
+    """Whether another version came than was wanted, or other bytes than those that a run had of it before."""
+    is_other = any(need.sha256 not in {None, arrival.content.sha256} for need in needs)
+    return is_other or arrival.version is not None
+
+
+def _write_copies(session: Session, arrivals: Sequence[Arrival]) -> None:
+    always = {"state": ReplicaState.HERE.value, "error": None, "lease_owner": None, "lease_until": LONG_AGO}
+    told = ("sha256", "size_bytes", "verified", "moved_bytes", "started_at", "ended_at")
+    statement = (
+        update(_REPLICA)
+        .where(_REPLICA.c.id == bindparam("its_id"))
+        .values(**always, reserved_bytes=0, used_at=bindparam("ended_at"), **{name: bindparam(name) for name in told})
+    )
+    rows = [
+        {
+            "its_id": one.replica_id,
+            "sha256": one.content.sha256,
+            "size_bytes": one.content.size_bytes,
+            **{name: getattr(one, name) for name in told[2:]},
+        }
+        for one in arrivals
+    ]
+    session.connection().execute(statement, rows)
+
+
+def _write_needs(session: Session, needed: Sequence[tuple[Arrival, Any]]) -> set[int]:
+    """The files of the runs are known now, and their needs are met."""
+    if not needed:
+        return set()
+    replicas.fill_occurrences(session, {need.occurrence: one.content for one, need in needed})
+    statement = (
+        update(_REPLICATION)
+        .where(_REPLICATION.c.id == bindparam("its_id"))
+        .values(
+            state=NeedState.HERE.value,
+            times=_REPLICATION.c.times + 1,
+            moved_bytes=_REPLICATION.c.moved_bytes + bindparam("more_bytes"),
+        )
+    )
+    counted = [{"its_id": need.id, "more_bytes": one.moved_bytes} for one, need in needed]
+    session.connection().execute(statement, counted)
+    told = ("sha256", "verified", "started_at", "arrived_at")
+    statement = (
+        update(_REPLICATION)
+        .where(_REPLICATION.c.id == bindparam("its_id"))
+        .values(was_here=False, **{name: bindparam(name) for name in told})
+    )
+    first = [
+        {
+            "its_id": need.id,
+            "sha256": one.content.sha256,
+            "verified": one.verified,
+            "started_at": one.started_at,
+            "arrived_at": one.ended_at,
+        }
+        for one, need in needed
+        if need.arrived_at is None
+    ]
+    if first:
+        session.connection().execute(statement, first)
+    return {need.run_id for _, need in needed}

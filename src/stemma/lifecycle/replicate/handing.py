@@ -1,0 +1,118 @@
+"""Files elsewhere that an engine's server reads by itself: handed over as URLs that open them.
+
+Which these are is settled when a run is submitted. The URLs are made when the run is given to the server, each time
+anew, and written down nowhere here: they open the files to whoever has them, for as long as they are good.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlmodel import Session
+
+from stemma.database.queries import remotes, replicas
+from stemma.database.queries.remotes import Remote
+from stemma.database.queries.replicas import Replica
+from stemma.engines.protocol import Engine, Owner
+from stemma.errors import StemmaError, Unavailable
+from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.remotes import storage_for
+from stemma.lifecycle.replicate.sealed_addresses import opened
+from stemma.lifecycle.sources import kind_of, shown
+from stemma.records import RevisionRecord
+
+
+class NotSigned(StemmaError):
+    """A file that was to be read where it lies cannot be opened to others any more. It has to be fetched."""
+
+    code = "not-signed"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"there is no URL any more that opens {what}")
+        self.what = what
+
+
+def url_kinds(engine: Engine) -> frozenset[str]:
+    """The kinds of places whose files the server of ``engine`` reads by itself; none for most."""
+    kinds: frozenset[str] = getattr(engine, "url_kinds", frozenset())
+    return kinds
+
+
+def sent_ports(engine: Engine, revision: RevisionRecord) -> set[str]:
+    """The inputs whose files are brought here and sent in any case."""
+    ask = getattr(engine, "sent_ports", None)
+    return set() if ask is None else ask(revision)
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The files of a run that its server reads where they lie."""
+
+    installation: Installation
+    copies: Mapping[UUID, Replica]
+    """What is known of each, by its occurrence."""
+    kinds: frozenset[str]
+    """The kinds of places that it reads at."""
+    seconds: int
+    """How long a URL is good."""
+    places: dict[int, Remote | None] = field(default_factory=dict)
+    """The remotes that were asked for: thousands of files lie at few."""
+
+    @property
+    def occurrences(self) -> Collection[UUID]:
+        """Which they are."""
+        return self.copies.keys()
+
+    def url_of(self, occurrence: UUID) -> str:
+        """A URL that opens the file to whoever has it, from now on for ``seconds``.
+
+        Raises:
+            NotSigned: there is none any more: the remote is gone, or has other credentials, or the settings are others.
+            Unavailable: it cannot be said now.
+        """
+        copy = self.copies[occurrence]
+        what = shown(copy.address)
+        if kind_of(copy.address) not in self.kinds:
+            raise NotSigned(what)
+        try:
+            url = self._signed(copy)
+            if url is not None:
+                return self.installation.outgoing().policy.checked(url, what).url
+        except Unavailable:
+            raise
+        except StemmaError as error:
+            raise NotSigned(what) from error
+        raise NotSigned(what)
+
+    def _signed(self, copy: Replica) -> str | None:
+        copy = opened(self.installation, copy)
+        remote = None
+        if copy.remote_id is not None:
+            if copy.remote_id not in self.places:
+                with self.installation.database.reading() as session:
+                    self.places[copy.remote_id] = remotes.get(session, copy.remote_id)
+            remote = self.places[copy.remote_id]
+            if remote is None or not copy.is_of(remote.uuid):
+                return None
+        # Whoever submitted the run could reach it through that place; which is somebody's own, or the group's.
+        subject = remote.owner if remote is not None and remote.group is None else ""
+        storage = storage_for(self.installation, remote, copy.address, Owner(subject, copy.group))
+        return storage.signed(copy.address, self.seconds)
+
+
+def handed_over(installation: Installation, engine: Engine, run_id: int) -> HandedOver:
+    """What of a run is handed over to the server of ``engine``."""
+    kinds, seconds = url_kinds(engine), getattr(engine, "url_seconds", 0)
+    if not kinds:
+        return HandedOver(installation, {}, kinds, seconds)
+    with installation.database.reading() as session:
+        return HandedOver(installation, replicas.handed(session, run_id), kinds, seconds)
+
+
+def take_back(installation: Installation, run_id: int) -> None:
+    """Have fetched what was to be handed over."""
+
+    def write(session: Session) -> None:
+        replicas.take_back(session, run_id)
+
+    installation.database.write(write)
