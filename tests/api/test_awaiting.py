@@ -13,7 +13,7 @@ from conftest import Served
 from stemma import clock
 from stemma.api.schemas.replication import ReplicationShown
 from stemma.api.schemas.runs import RunDetails
-from stemma.database.queries import facts, replicas
+from stemma.database.queries import eviction, facts, transfers
 from stemma.database.tables import OccurrenceRow
 from stemma.facts import StepEnded, StepStarted, StepWaits
 from stemma.lifecycle.storekeeping import figures
@@ -74,7 +74,7 @@ def test_execution_when_a_step_waits_then_says_for_what_and_how_far_that_is(
     def write(session: Session) -> None:
         fence = claimed(idle.installation, session, file)
         until = clock.now() + timedelta(seconds=idle.installation.settings.lease_seconds + 1)
-        replicas.renew(session, {file.replica: (fence, 400)}, until)
+        transfers.renew(session, {file.replica: (fence, 400)}, until)
         facts.write(session, run, 0, [StepWaits("sum", "sum", (file.occurrence,), clock.now())])
 
     idle.installation.database.write(write)
@@ -129,7 +129,7 @@ def test_input_when_another_group_brings_the_same_bytes_then_it_stays_dropped(
         bring(installation, session, other, body)
 
     installation.database.write(lambda session: bring(installation, session, file, body))
-    installation.database.write(lambda session: replicas.evict(session, installation.home_id, file.replica))
+    installation.database.write(lambda session: eviction.evict(session, installation.home_id, file.replica))
     installation.database.write(lambda session: end_run(session, run))
     installation.database.write(of_another_group)
     number = number_of(idle, file)

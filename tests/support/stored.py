@@ -7,8 +7,9 @@ from uuid import UUID
 from sqlmodel import Session, col, update
 
 from stemma import clock
-from stemma.database.queries import contents, facts, replicas
-from stemma.database.queries.replicas import Arrival, Sought
+from stemma.database.queries import arrivals, contents, demand, facts, replicas, transfers
+from stemma.database.queries.arrivals import Arrival
+from stemma.database.queries.demand import Sought
 from stemma.database.tables import RunRow
 from stemma.lifecycle.installation import Installation
 from stemma.records import Content, FileKind, Json, Occurrence, RunOutput
@@ -52,7 +53,7 @@ def add_late(
     occurrence = add_file(session, run, None)
     source: dict[str, Json] = {"url": address}
     sought = Sought(occurrence, address, "v1", {}, size, source=source)
-    replicas.want(session, installation.home_id, group, run, [sought], has=installation.store.has)
+    demand.want(session, installation.home_id, group, run, [sought], has=installation.store.has)
     [need] = [need for need in replicas.of_run(session, run) if need.occurrence == occurrence]
     return Late(occurrence, need.replica_id)
 
@@ -60,7 +61,7 @@ def add_late(
 def claimed(installation: Installation, session: Session, late: Late, seconds: float = 30.0) -> int:
     """Somebody moves it; the fence."""
     until = clock.now() + timedelta(seconds=seconds)
-    return replicas.claim(session, installation.home_id, [late.replica], "mover", until)[late.replica]
+    return transfers.claim(session, installation.home_id, [late.replica], "mover", until)[late.replica]
 
 
 def bring(installation: Installation, session: Session, late: Late, body: bytes) -> Content:
@@ -68,7 +69,7 @@ def bring(installation: Installation, session: Session, late: Late, body: bytes)
     content = installation.store.put_bytes(body)
     fence, at = claimed(installation, session, late), clock.now()
     arrival = Arrival(late.replica, fence, content, "first use", len(body), at - timedelta(seconds=1), at)
-    assert replicas.arrive(session, arrival) is not None
+    assert arrivals.arrive(session, arrival) is not None
     return content
 
 

@@ -17,7 +17,7 @@ from conftest import opened_installation
 from stemma import clock
 from stemma.cli.awaiting import Follower, Speeds, amount, bars, sentence, summary
 from stemma.client.arrivals import AwaitedFile, Replication
-from stemma.database.queries import awaited, facts, replicas, runs
+from stemma.database.queries import awaited, facts, runs, transfers
 from stemma.database.queries.awaited import Awaited
 from stemma.database.queries.replicas import ReplicaState
 from stemma.facts import StepStarted, StepWaits
@@ -56,12 +56,12 @@ def test_run_when_files_are_at_every_stage_then_each_is_counted_where_it_is(inst
         }
         bring(installation, session, late["here"], b"12345")
         fence = claimed(installation, session, late["moving"])
-        replicas.renew(session, {late["moving"].replica: (fence, 400)}, clock.now() + timedelta(seconds=LEASE))
+        transfers.renew(session, {late["moving"].replica: (fence, 400)}, clock.now() + timedelta(seconds=LEASE))
         fence = claimed(installation, session, late["failed"])
-        replicas.fail(session, late["failed"].replica, fence, "nothing is there")
+        transfers.fail(session, late["failed"].replica, fence, "nothing is there")
         fence = claimed(installation, session, late["unsized"])
         later = clock.now() + timedelta(hours=1)
-        replicas.put_off(session, late["unsized"].replica, fence, error="no answer", until=later, tries=2)
+        transfers.put_off(session, late["unsized"].replica, fence, error="no answer", until=later, tries=2)
         return run
 
     run = installation.database.write(write)

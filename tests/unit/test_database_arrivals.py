@@ -8,9 +8,10 @@ from sqlmodel import Session, col, select
 
 from stemma import clock
 from stemma.database.connection import Database
-from stemma.database.queries import facts, recorded, replicas
-from stemma.database.queries.arrivals import arrive_all
-from stemma.database.queries.replicas import Arrival, NeedState, ReplicaState, Sought
+from stemma.database.queries import deliveries, demand, eviction, facts, recorded, replicas, transfers
+from stemma.database.queries.arrivals import Arrival, arrive, arrive_all
+from stemma.database.queries.demand import Sought
+from stemma.database.queries.replicas import NeedState, ReplicaState
 from stemma.database.tables import StoreSpaceRow
 from stemma.records import Content, FileKind, Occurrence
 from support.rows import add_run, add_workflow
@@ -29,12 +30,12 @@ def wanted(session: Session, run: int, count: int = COUNT) -> None:
     occurrences = [Occurrence(clock.new_uuid(), FileKind.FILE, "name", f"in{number}") for number in range(count)]
     facts.add_occurrences(session, run, 1, occurrences)
     files = [Sought(one.uuid, f"s3://data/{one.port}", "v1", {}, 1000, source={"url": one.port}) for one in occurrences]
-    replicas.want(session, HOME, "group1", run, files, has=lambda _: True)
+    demand.want(session, HOME, "group1", run, files, has=lambda _: True)
 
 
 def claimed(session: Session) -> dict[int, int]:
     ids = [one.id for one in replicas.open_replicas(session, HOME)]
-    return replicas.claim(session, HOME, ids, "mover", clock.now() + timedelta(seconds=30))
+    return transfers.claim(session, HOME, ids, "mover", clock.now() + timedelta(seconds=30))
 
 
 def arrival(number: int, replica_id: int, fence: int, at: datetime) -> Arrival:
@@ -58,7 +59,7 @@ def told(session: Session, run: int) -> list[tuple[Any, ...]]:
 
 
 def one_by_one(session: Session, came: list[Arrival]) -> set[int]:
-    return set().union(*(replicas.arrive(session, one) or () for one in came))
+    return set().union(*(arrive(session, one) or () for one in came))
 
 
 def moved_bytes(session: Session) -> int:
@@ -73,7 +74,7 @@ def test_arrive_all_when_many_come_then_each_is_here_and_told_to_every_run_that_
         came = arrivals(claimed(session))
         assert arrive_all(session, came) == set(runs)
         for run in runs:
-            assert [need.state for need in replicas.untold(session, run)] == [NeedState.HERE] * COUNT
+            assert [need.state for need in deliveries.untold(session, run)] == [NeedState.HERE] * COUNT
             assert [one.content for one in recorded.occurrences(session, run)] == [one.content for one in came]
         for one in came:
             copy = replicas.get(session, one.replica_id)
@@ -98,8 +99,8 @@ def test_arrive_all_when_compared_with_one_by_one_then_the_record_is_the_same(da
             shown = [(one.state, one.sha256, one.size_bytes, one.used_at, one.moved_bytes) for one in copies]
             records.append((shown, told(session, run)))
             for number in fences:  # so that the next run begins as this one did
-                replicas.told(session, run, replicas.untold(session, run), for_good=True)
-                assert replicas.evict(session, HOME, number)
+                deliveries.told(session, run, deliveries.untold(session, run), for_good=True)
+                assert eviction.evict(session, HOME, number)
     assert records[0] == records[1]
 
 
@@ -121,7 +122,7 @@ def test_arrive_all_when_one_came_at_another_version_then_its_record_has_that_ve
         assert arrive_all(session, came) == {run}
         sources = [one.source for one in recorded.replications(session, run)]
         assert {"url": "s3://data/other", "version": "v2", "etag": "v2"} in sources
-        assert len(replicas.untold(session, run)) == COUNT
+        assert len(deliveries.untold(session, run)) == COUNT
 
 
 def test_arrive_all_when_a_run_had_other_bytes_of_one_before_then_that_need_fails(database: Database) -> None:
@@ -129,12 +130,12 @@ def test_arrive_all_when_a_run_had_other_bytes_of_one_before_then_that_need_fail
         wanted(session, run := new_run(session))
         first = arrivals(claimed(session))
         arrive_all(session, first)
-        replicas.told(session, run, replicas.untold(session, run))
+        deliveries.told(session, run, deliveries.untold(session, run))
         for one in first:
-            replicas.untell_copy(session, one.replica_id)
-            assert replicas.evict(session, HOME, one.replica_id)
+            deliveries.untell_copy(session, one.replica_id)
+            assert eviction.evict(session, HOME, one.replica_id)
         again = arrivals(claimed(session))
         again[1] = dataclasses.replace(again[1], content=Content("f" * 64, 1))
         assert arrive_all(session, again) == {run}
-        states = [need.state for need in replicas.untold(session, run)]
+        states = [need.state for need in deliveries.untold(session, run)]
         assert sorted(states) == sorted([NeedState.FAILED] + [NeedState.HERE] * (COUNT - 1))

@@ -6,8 +6,20 @@ from sqlmodel import Session
 
 from stemma import clock
 from stemma.database.connection import Database
-from stemma.database.queries import awaited, facts, recorded, replicas, replication_figures
-from stemma.database.queries.replicas import Arrival, NeedState, Sought
+from stemma.database.queries import (
+    arrivals,
+    awaited,
+    deliveries,
+    demand,
+    facts,
+    recorded,
+    replicas,
+    replication_figures,
+    transfers,
+)
+from stemma.database.queries.arrivals import Arrival
+from stemma.database.queries.demand import Sought
+from stemma.database.queries.replicas import NeedState
 from stemma.records import Content, FileKind, Occurrence
 from support.rows import add_run, add_workflow
 
@@ -27,15 +39,15 @@ def new_run(session: Session) -> int:
 
 
 def handed_over(session: Session, run: int, *files: Sought, here: bool = True) -> list[Sought]:
-    return replicas.hand_over(session, HOME, "group1", run, files, has=lambda _: here)
+    return demand.hand_over(session, HOME, "group1", run, files, has=lambda _: here)
 
 
 def bring(session: Session) -> None:
     """All that is wanted arrives."""
     ids = [one.id for one in replicas.open_replicas(session, HOME)]
     now = clock.now()
-    for replica_id, fence in replicas.claim(session, HOME, ids, "mover", now).items():
-        assert replicas.arrive(session, Arrival(replica_id, fence, BYTES, "first use", 1000, now, now)) is not None
+    for replica_id, fence in transfers.claim(session, HOME, ids, "mover", now).items():
+        assert arrivals.arrive(session, Arrival(replica_id, fence, BYTES, "first use", 1000, now, now)) is not None
 
 
 def test_hand_over_when_no_copy_is_here_then_nothing_is_moved_and_no_digest_is_known(database: Database) -> None:
@@ -44,8 +56,8 @@ def test_hand_over_when_no_copy_is_here_then_nothing_is_moved_and_no_digest_is_k
         assert handed_over(session, run, one) == []
         assert replicas.open_replicas(session, HOME) == []
         assert not replicas.has_open(session, HOME)
-        assert (replicas.states(session, run), replicas.waiting(session, run)) == ({NeedState.HANDED}, 0)
-        assert replicas.handed(session, run)[one.occurrence].address == "s3://data/a"
+        assert deliveries.states(session, run) == {NeedState.HANDED}
+        assert demand.handed(session, run)[one.occurrence].address == "s3://data/a"
         [record] = recorded.replications(session, run)
         assert (record.is_handed, record.was_here, record.sha256) == (True, False, None)
         assert record.source == {"url": "s3://data/a", "version": "v1"}
@@ -66,11 +78,11 @@ def test_hand_over_when_counted_then_neither_hit_nor_miss(database: Database) ->
 def test_hand_over_when_a_copy_is_here_then_that_one_is_taken(database: Database) -> None:
     with database.transaction() as session:
         first, run = new_run(session), new_run(session)
-        replicas.want(session, HOME, "group1", first, [sought(session, first)], has=lambda _: True)
+        demand.want(session, HOME, "group1", first, [sought(session, first)], has=lambda _: True)
         bring(session)
         known, other = sought(session, run), sought(session, run, "v2")
         assert handed_over(session, run, known, other) == [known]
-        assert list(replicas.handed(session, run)) == [other.occurrence]
+        assert list(demand.handed(session, run)) == [other.occurrence]
         lost = new_run(session)
         assert handed_over(session, lost, sought(session, lost), here=False) == []  # somebody removed it by hand
 
@@ -79,11 +91,11 @@ def test_hand_over_when_another_run_has_the_copy_moved_then_it_is_none_of_its_bu
     with database.transaction() as session:
         run, other = new_run(session), new_run(session)
         handed_over(session, run, sought(session, run))
-        replicas.want(session, HOME, "group1", other, [sought(session, other)], has=lambda _: True)
+        demand.want(session, HOME, "group1", other, [sought(session, other)], has=lambda _: True)
         [replica] = replicas.open_replicas(session, HOME)
         assert {need.run_id for need in replicas.needs(session, [replica.id])} == {other}
         bring(session)
-        assert replicas.states(session, run) == {NeedState.HANDED}
+        assert deliveries.states(session, run) == {NeedState.HANDED}
         assert recorded.occurrences(session, run)[0].content is None
 
 
@@ -91,23 +103,23 @@ def test_take_back_when_the_server_reads_it_no_more_then_it_is_fetched(database:
     with database.transaction() as session:
         one = sought(session, run := new_run(session))
         handed_over(session, run, one)
-        replicas.take_back(session, run)
-        assert replicas.states(session, run) == {NeedState.WAITING}
+        demand.take_back(session, run)
+        assert deliveries.states(session, run) == {NeedState.WAITING}
         bring(session)
-        assert replicas.states(session, run) == {NeedState.HERE}
+        assert deliveries.states(session, run) == {NeedState.HERE}
         assert recorded.occurrences(session, run)[0].content == BYTES
-        replicas.take_back(session, run)  # nothing is left to be taken back
-        assert replicas.states(session, run) == {NeedState.HERE}
+        demand.take_back(session, run)  # nothing is left to be taken back
+        assert deliveries.states(session, run) == {NeedState.HERE}
 
 
 def test_take_back_when_another_run_had_it_fetched_then_it_is_here_at_once(database: Database) -> None:
     with database.transaction() as session:
         run, other = new_run(session), new_run(session)
         handed_over(session, run, sought(session, run))
-        replicas.want(session, HOME, "group1", other, [sought(session, other)], has=lambda _: True)
+        demand.want(session, HOME, "group1", other, [sought(session, other)], has=lambda _: True)
         bring(session)
-        replicas.take_back(session, run)
-        assert replicas.states(session, run) == {NeedState.HERE}
+        demand.take_back(session, run)
+        assert deliveries.states(session, run) == {NeedState.HERE}
         assert replicas.open_replicas(session, HOME) == []
         assert recorded.occurrences(session, run)[0].content == BYTES
         [record] = recorded.replications(session, run)

@@ -9,8 +9,10 @@ from sqlmodel import Session, col, update
 
 from stemma import clock
 from stemma.database.connection import Database
-from stemma.database.queries import facts, recorded, replicas
-from stemma.database.queries.replicas import Arrival, NeedState, ReplicaState, Sought
+from stemma.database.queries import arrivals, deliveries, demand, eviction, facts, recorded, replicas, transfers
+from stemma.database.queries.arrivals import Arrival
+from stemma.database.queries.demand import Sought
+from stemma.database.queries.replicas import NeedState, ReplicaState
 from stemma.database.tables import RunRow
 from stemma.records import Content, FileKind, Occurrence
 from support.rows import add_run, add_workflow
@@ -36,13 +38,13 @@ def new_run(session: Session, group: str = "group1") -> int:
 def wanted_by(
     session: Session, run: int, *files: Sought, group: str = "group1", here: bool = True
 ) -> dict[UUID, Content]:
-    return replicas.want(session, HOME, group, run, files, has=lambda _: here)
+    return demand.want(session, HOME, group, run, files, has=lambda _: here)
 
 
 def moved(session: Session, owner: str = "mover") -> dict[int, int]:
     """All that can be claimed now, with its fences."""
     ids = [one.id for one in replicas.open_replicas(session, HOME)]
-    return replicas.claim(session, HOME, ids, owner, clock.now() + timedelta(seconds=30))
+    return transfers.claim(session, HOME, ids, owner, clock.now() + timedelta(seconds=30))
 
 
 def arrival(replica_id: int, fence: int, **more: object) -> Arrival:
@@ -54,7 +56,7 @@ def brought(session: Session) -> int:
     """Everything that is wanted arrives; the number of the last copy."""
     ids = moved(session)
     for replica_id, fence in ids.items():
-        assert replicas.arrive(session, arrival(replica_id, fence)) is not None
+        assert arrivals.arrive(session, arrival(replica_id, fence)) is not None
     return max(ids)
 
 
@@ -70,9 +72,9 @@ def test_want_when_two_runs_need_one_version_then_there_is_one_copy_and_both_get
             assert wanted_by(session, run, one) == {}
         assert len(replicas.open_replicas(session, HOME)) == 1
         [(replica_id, fence)] = moved(session).items()
-        assert replicas.arrive(session, arrival(replica_id, fence)) == set(runs)
+        assert arrivals.arrive(session, arrival(replica_id, fence)) == set(runs)
         for run, one in zip(runs, files, strict=True):
-            [need] = replicas.untold(session, run)
+            [need] = deliveries.untold(session, run)
             assert (need.occurrence, need.state, need.content) == (one.occurrence, NeedState.HERE, BYTES)
             assert recorded.occurrences(session, run)[0].content == BYTES
 
@@ -126,12 +128,12 @@ def test_claim_when_somebody_moves_it_then_nobody_else_may_until_the_lease_has_p
         [(replica_id, fence)] = moved(session).items()
         assert moved(session, "another") == {}
         past = clock.now() - timedelta(seconds=1)
-        assert replicas.renew(session, {replica_id: (fence, 500)}, past) == set()
+        assert transfers.renew(session, {replica_id: (fence, 500)}, past) == set()
         assert moved(session, "another") == {replica_id: fence + 1}
-        assert replicas.arrive(session, arrival(replica_id, fence)) is None
-        assert replicas.fail(session, replica_id, fence, "no") == set()
-        assert replicas.renew(session, {replica_id: (fence, 900)}, past) == {replica_id}
-        assert replicas.arrive(session, arrival(replica_id, fence + 1)) == {run}
+        assert arrivals.arrive(session, arrival(replica_id, fence)) is None
+        assert transfers.fail(session, replica_id, fence, "no") == set()
+        assert transfers.renew(session, {replica_id: (fence, 900)}, past) == {replica_id}
+        assert arrivals.arrive(session, arrival(replica_id, fence + 1)) == {run}
 
 
 def test_put_off_when_it_is_to_be_tried_later_then_it_cannot_be_claimed_before(database: Database) -> None:
@@ -139,7 +141,7 @@ def test_put_off_when_it_is_to_be_tried_later_then_it_cannot_be_claimed_before(d
         wanted_by(session, run := new_run(session), sought(session, run))
         [(replica_id, fence)] = moved(session).items()
         until = clock.now() + timedelta(hours=1)
-        replicas.put_off(session, replica_id, fence, error="cut", until=until, tries=1)
+        transfers.put_off(session, replica_id, fence, error="cut", until=until, tries=1)
         assert moved(session) == {}
         [one] = replicas.open_replicas(session, HOME)
         assert (one.state, one.tries) == (ReplicaState.WANTED, 1)
@@ -151,11 +153,11 @@ def test_fail_when_it_cannot_be_had_then_the_runs_are_told_why_and_a_later_run_m
     with database.transaction() as session:
         wanted_by(session, run := new_run(session), sought(session, run))
         [(replica_id, fence)] = moved(session).items()
-        assert replicas.fail(session, replica_id, fence, "it is gone") == {run}
-        needs = replicas.untold(session, run)
+        assert transfers.fail(session, replica_id, fence, "it is gone") == {run}
+        needs = deliveries.untold(session, run)
         assert [(need.state, need.error) for need in needs] == [(NeedState.FAILED, "it is gone")]
-        replicas.told(session, run, needs)
-        assert not replicas.has_untold(session, run)
+        deliveries.told(session, run, needs)
+        assert not deliveries.has_untold(session, run)
         assert not replicas.has_open(session, HOME)
         later = new_run(session)
         wanted_by(session, later, sought(session, later))
@@ -168,13 +170,13 @@ def test_evict_when_a_run_had_it_then_it_is_wanted_again_and_the_record_keeps_th
     with database.transaction() as session:
         wanted_by(session, run := new_run(session), sought(session, run))
         replica_id = brought(session)
-        replicas.told(session, run, replicas.untold(session, run))
+        deliveries.told(session, run, deliveries.untold(session, run))
         [before] = recorded.replications(session, run)
-        replicas.untell_copy(session, replica_id)
-        assert [need.state for need in replicas.untold(session, run)] == [NeedState.HERE]
-        assert replicas.evict(session, HOME, replica_id)
-        assert not replicas.evict(session, HOME, replica_id)
-        assert not replicas.has_untold(session, run)
+        deliveries.untell_copy(session, replica_id)
+        assert [need.state for need in deliveries.untold(session, run)] == [NeedState.HERE]
+        assert eviction.evict(session, HOME, replica_id)
+        assert not eviction.evict(session, HOME, replica_id)
+        assert not deliveries.has_untold(session, run)
         assert brought(session) == replica_id
         [after] = recorded.replications(session, run)
         assert (after.arrived_at, after.times, after.moved_bytes) == (before.arrived_at, 2, 2000)
@@ -185,7 +187,7 @@ def test_evict_when_no_run_goes_on_then_it_is_not_wanted_again(database: Databas
         wanted_by(session, run := new_run(session), sought(session, run))
         replica_id = brought(session)
         end_run(session, run)
-        assert replicas.evict(session, HOME, replica_id)
+        assert eviction.evict(session, HOME, replica_id)
         assert not replicas.has_open(session, HOME)
 
 
@@ -195,7 +197,7 @@ def test_open_when_the_run_has_ended_then_nothing_is_wanted_for_it(database: Dat
         end_run(session, run)
         assert replicas.open_replicas(session, HOME) == []
         assert replicas.has_open(session, HOME)
-        replicas.abandon(session, HOME)
+        eviction.abandon(session, HOME)
         assert not replicas.has_open(session, HOME)
 
 
@@ -203,10 +205,10 @@ def test_kept_when_the_bytes_are_also_an_output_then_dropping_the_copy_must_leav
     with database.transaction() as session:
         wanted_by(session, run := new_run(session), sought(session, run))
         replica_id = brought(session)
-        assert not replicas.is_kept(session, HOME, BYTES.sha256, replica_id)
+        assert not eviction.is_kept(session, HOME, BYTES.sha256, replica_id)
         made = Occurrence(clock.new_uuid(), FileKind.FILE, "out", "out", content=BYTES)
         facts.add_occurrences(session, run, 1, [made])
-        assert replicas.is_kept(session, HOME, BYTES.sha256, replica_id)
+        assert eviction.is_kept(session, HOME, BYTES.sha256, replica_id)
 
 
 def test_arrive_when_the_source_had_changed_then_the_record_has_the_version_that_came(database: Database) -> None:
@@ -214,7 +216,7 @@ def test_arrive_when_the_source_had_changed_then_the_record_has_the_version_that
         wanted_by(session, run := new_run(session), sought(session, run))
         [(replica_id, fence)] = moved(session).items()
         came = arrival(replica_id, fence, version="v2", told={"etag": "v2"}, shown="s3://data/a")
-        assert replicas.arrive(session, came) == {run}
+        assert arrivals.arrive(session, came) == {run}
         [record] = recorded.replications(session, run)
         assert record.source == {"url": "s3://data/a", "version": "v2", "etag": "v2"}
         later = new_run(session)
@@ -251,12 +253,12 @@ def test_told_when_a_job_has_it_from_the_beginning_then_it_is_given_and_a_new_at
     with database.transaction() as session:
         wanted_by(session, run := new_run(session), sought(session, run))
         replica_id = brought(session)
-        replicas.told(session, run, replicas.untold(session, run), for_good=True)
+        deliveries.told(session, run, deliveries.untold(session, run), for_good=True)
         assert [need.state for need in replicas.needs(session, [replica_id])] == [NeedState.GIVEN]
-        replicas.untell_copy(session, replica_id)
+        deliveries.untell_copy(session, replica_id)
         assert [need.state for need in replicas.needs(session, [replica_id])] == [NeedState.GIVEN]
-        replicas.untell(session, run)
-        assert [need.state for need in replicas.untold(session, run)] == [NeedState.HERE]
+        deliveries.untell(session, run)
+        assert [need.state for need in deliveries.untold(session, run)] == [NeedState.HERE]
 
 
 def test_arrive_when_a_run_had_other_bytes_before_then_it_is_told_and_its_record_stays_what_it_read(
@@ -265,13 +267,13 @@ def test_arrive_when_a_run_had_other_bytes_before_then_it_is_told_and_its_record
     with database.transaction() as session:
         wanted_by(session, run := new_run(session), sought(session, run))
         replica_id = brought(session)
-        replicas.told(session, run, replicas.untold(session, run))
-        replicas.untell_copy(session, replica_id)
-        assert replicas.evict(session, HOME, replica_id)
+        deliveries.told(session, run, deliveries.untold(session, run))
+        deliveries.untell_copy(session, replica_id)
+        assert eviction.evict(session, HOME, replica_id)
         [(_, fence)] = moved(session).items()
         other = dataclasses.replace(arrival(replica_id, fence), content=Content("c" * 64, 5))
-        assert replicas.arrive(session, other) == {run}
-        [need] = replicas.untold(session, run)
+        assert arrivals.arrive(session, other) == {run}
+        [need] = deliveries.untold(session, run)
         assert (need.state, "run it again" in (need.error or "")) == (NeedState.FAILED, True)
         assert recorded.occurrences(session, run)[0].content == BYTES
 
@@ -290,7 +292,7 @@ def test_abandon_when_who_moved_it_is_gone_and_nobody_needs_it_then_nothing_is_h
     with database.transaction() as session:
         wanted_by(session, run := new_run(session), sought(session, run))
         [(replica_id, fence)] = moved(session).items()
-        assert replicas.renew(session, {replica_id: (fence, 1)}, clock.now() - timedelta(seconds=1)) == set()
+        assert transfers.renew(session, {replica_id: (fence, 1)}, clock.now() - timedelta(seconds=1)) == set()
         end_run(session, run)
-        replicas.abandon(session, HOME)
+        eviction.abandon(session, HOME)
         assert not replicas.has_open(session, HOME)

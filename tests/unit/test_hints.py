@@ -10,9 +10,10 @@ from sqlmodel import Session, col, select
 
 from stemma import clock
 from stemma.database.connection import Database
-from stemma.database.queries import hints, people, replicas
+from stemma.database.queries import demand, eviction, hints, people, replicas, transfers
+from stemma.database.queries.demand import Sought
 from stemma.database.queries.hints import LIFETIME, StepTold, Subject, Told, ToldState
-from stemma.database.queries.replicas import ReplicaState, Sought
+from stemma.database.queries.replicas import ReplicaState
 from stemma.database.tables import AheadRow, StepToldRow
 from support.rows import ADA, add_run, add_workflow
 
@@ -139,7 +140,7 @@ def test_hints_when_a_day_has_passed_then_they_are_forgotten(database: Database,
 def wanted_ahead(session: Session, told_id: int, *addresses: str, size: int = 1000) -> list[int]:
     """Wish for files; the numbers of the copies that are wanted ahead for the step."""
     found = [Sought(clock.new_uuid(), address, "v1", {}, size, source={}) for address in addresses or ("s3://data/a",)]
-    replicas.want_ahead(session, HOME, "group1", told_id, found, has=lambda _: True)
+    demand.want_ahead(session, HOME, "group1", told_id, found, has=lambda _: True)
     query = select(col(AheadRow.replica_id)).where(col(AheadRow.told_id) == told_id).order_by(col(AheadRow.replica_id))
     return list(session.execute(query).scalars())
 
@@ -154,14 +155,14 @@ def test_wish_when_a_step_is_added_then_its_file_is_open_and_when_it_ends_no_mor
         assert wanted_ahead(session, added.id) == [copy]
         assert [one.id for one in replicas.open_replicas(session, HOME)] == [copy]
         assert replicas.open_replicas(session, "home-2") == []
-        replicas.abandon(session, HOME)
+        eviction.abandon(session, HOME)
         assert replicas.get(session, copy).state is ReplicaState.WANTED
         assert sum(hints.wished(session, HOME, "group1", now).values()) == 1000
         assert hints.wished(session, HOME, "group2", now) == {}
     noted(database, event(workflow, ToldState.FAILED, now))
     with database.transaction() as session:
         assert replicas.open_replicas(session, HOME) == []
-        replicas.abandon(session, HOME)
+        eviction.abandon(session, HOME)
         assert replicas.get(session, copy).state is ReplicaState.EVICTED
 
 
@@ -192,8 +193,8 @@ def test_wish_when_the_copy_could_not_be_had_or_was_dropped_then_it_is_tried_aga
     [added] = noted(database, event(workflow, ToldState.ADDED, now))
     with database.transaction() as session:
         [copy] = wanted_ahead(session, added.id)
-        fences = replicas.claim(session, HOME, [copy], "mover", now + timedelta(seconds=30))
-        assert replicas.fail(session, copy, fences[copy], "gone") == set()
+        fences = transfers.claim(session, HOME, [copy], "mover", now + timedelta(seconds=30))
+        assert transfers.fail(session, copy, fences[copy], "gone") == set()
         assert replicas.open_replicas(session, HOME) == []
         assert wanted_ahead(session, added.id) == [copy]
         assert [one.state for one in replicas.open_replicas(session, HOME)] == [ReplicaState.WANTED]

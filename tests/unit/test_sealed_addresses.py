@@ -9,8 +9,9 @@ from pydantic import SecretStr
 
 from conftest import opened_installation
 from stemma import clock
-from stemma.database.queries import replicas
-from stemma.database.queries.replicas import Replica, Sought
+from stemma.database.queries import demand, replicas
+from stemma.database.queries.demand import Sought
+from stemma.database.queries.replicas import Replica
 from stemma.errors import SourceUnusable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.remotes import remotes_of
@@ -36,7 +37,7 @@ def wanted(installation: Installation, address: str) -> Replica:
     [sought] = kept(installation, "group1", [Sought(clock.new_uuid(), address, "v1", {}, 4)])
     with installation.database.transaction() as session:
         run = add_run(session, add_workflow(session, group="group1", name="w"), group="group1")
-        replicas.want(session, installation.home_id, "group1", run, [sought], has=lambda _: True)
+        demand.want(session, installation.home_id, "group1", run, [sought], has=lambda _: True)
         [found] = replicas.open_replicas(session, installation.home_id)
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlmodel import Session
 
 from stemma import clock
-from stemma.database.queries import attempts, facts, queue, replicas, workflows
+from stemma.database.queries import attempts, deliveries, facts, queue, workflows
 from stemma.database.tables import RunRow
 from stemma.engines.protocol import Engine, Job, JobState, Owner, Report
 from stemma.errors import (
@@ -303,7 +303,7 @@ def _try_again(
         if row.state == RunState.RUNNING.value:
             message = f"attempt {row.attempt} was lost ({report.reason}); trying again"
             queue.advance(session, claim, state=RunState.RUNNING, to=RunState.PENDING, at=now, message=message)
-        replicas.untell(session, claim.run_id)
+        deliveries.untell(session, claim.run_id)
         _open_attempt(session, installation, worker, claim, number=row.attempt + 1, now=now)
 
     installation.database.write(write)

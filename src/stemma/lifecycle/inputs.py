@@ -11,7 +11,7 @@ from stemma import clock
 from stemma.cwl.filereferences import FileReference, SourceKind
 from stemma.database.queries import contents
 from stemma.database.queries.archive import address_of
-from stemma.database.queries.replicas import Sought
+from stemma.database.queries.demand import Sought
 from stemma.errors import FileNotFound, Finding, InvalidInputs, PlaceholderNotFound
 from stemma.lifecycle.outputs import OCCURRENCE
 from stemma.lifecycle.sources import Looked, as_tree, placeholder, source_of, told_by

@@ -12,9 +12,9 @@ from stemma import clock
 from stemma.auth.principal import Principal
 from stemma.cwl.inputs import check_inputs
 from stemma.cwl.placeholders import PlaceholderKind
-from stemma.database.queries import contents, facts, people, replicas, runs, workflows
+from stemma.database.queries import arrivals, contents, demand, facts, people, runs, workflows
 from stemma.database.queries.archive import is_archived
-from stemma.database.queries.replicas import Sought
+from stemma.database.queries.demand import Sought
 from stemma.database.queries.runs import NewRun
 from stemma.engines.protocol import Engine, Owner
 from stemma.errors import EngineUnsuitable, InputGone, InvalidInputs, TooLarge
@@ -134,9 +134,9 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             place, has = (installation.home_id, workflow.group, run_id), installation.store.has
             handed = kept(installation, workflow.group, (one for one in files.sought if one.by_url))
             brought = kept(installation, workflow.group, brought)
-            brought += replicas.hand_over(session, *place, handed, has=has) if handed else []
-            here = replicas.want(session, *place, brought, has=has)
-            replicas.fill_occurrences(session, here)
+            brought += demand.hand_over(session, *place, handed, has=has) if handed else []
+            here = demand.want(session, *place, brought, has=has)
+            arrivals.fill_occurrences(session, here)
         audit.record(session, principal, Deed.SUBMIT, run_id, group=workflow.group, now=now)
         return runs.get(session, run_id, principal.groups)
 

@@ -9,8 +9,8 @@ from sqlmodel import Session
 from stemma import clock
 from stemma.auth.principal import Principal
 from stemma.cwl.filereferences import FileReference, SourceKind, file_references, problem_of
-from stemma.database.queries import hints, replicas
-from stemma.database.queries.replicas import Sought
+from stemma.database.queries import demand, hints
+from stemma.database.queries.demand import Sought
 from stemma.database.tables.replication import VERSION_LENGTH
 from stemma.errors import Finding, InvalidRequest, StemmaError
 from stemma.lifecycle.installation import Installation
@@ -150,7 +150,7 @@ class Wishes:
                 over.append(LeftOut(shown(sought.address), reason))
         home, has = self._installation.home_id, self._installation.store.has
         within = kept(self._installation, group, within)
-        here, to_come = replicas.want_ahead(self._session, home, group, told_id, within, has=has)
+        here, to_come = demand.want_ahead(self._session, home, group, told_id, within, has=has)
         return Ahead(here, to_come, [*inputs.left_out, *over])
 
     def _may_have(self, group: str, sought: Sought) -> bool:

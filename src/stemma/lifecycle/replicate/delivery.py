@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from stemma.database.queries import replicas
+from stemma.database.queries import deliveries, eviction, replicas
 from stemma.database.queries.replicas import Need, NeedState
 from stemma.database.tables import RunRow
 from stemma.engines.protocol import Engine
@@ -35,14 +35,14 @@ def deliver(installation: Installation, engine: Engine, claim: Claim, row: RunRo
         return False
     with giving_out(installation.settings.home):
         with installation.database.reading() as session:
-            untold = replicas.untold(session, claim.run_id)
+            untold = deliveries.untold(session, claim.run_id)
         told = [need for need in untold if _tell(installation, engine, row.reference or "", need)]
         gone = {need.replica_id for need in untold} - {need.replica_id for need in told}
 
         def write(session: Session) -> None:
-            replicas.told(session, claim.run_id, told)
+            deliveries.told(session, claim.run_id, told)
             for replica_id in gone:  # somebody took it out of the store by hand
-                replicas.evict(session, installation.home_id, replica_id)
+                eviction.evict(session, installation.home_id, replica_id)
 
         installation.database.write(write)
     return bool(told)
@@ -66,7 +66,7 @@ def here_for(
         SourceUnusable: one cannot be had, and the engine begins with all or not at all.
     """
     with installation.database.reading() as session:
-        states = replicas.states(session, claim.run_id)
+        states = deliveries.states(session, claim.run_id)
     if NeedState.HANDED in states and not url_kinds(engine):  # the settings are others by now
         take_back(installation, claim.run_id)
         return None
@@ -82,7 +82,7 @@ def here_for(
     gone = {row.replica_id for row in found if row.state in _ARRIVED and row.occurrence not in here}
     if gone:  # somebody took them out of the store by hand
         home = installation.home_id
-        installation.database.write(lambda session: [replicas.evict(session, home, each) for each in sorted(gone)])
+        installation.database.write(lambda session: [eviction.evict(session, home, each) for each in sorted(gone)])
     needed = {row.occurrence for row in found}
     if takes_late(engine):
         needed &= must_have(engine, revision, inputs)
@@ -95,13 +95,13 @@ def here_for(
 def given(session: Session, claim: Claim, here: Mapping[UUID, Content]) -> None:
     """Note that a run has got these from the beginning."""
     if here:
-        needs = replicas.untold(session, claim.run_id)
-        replicas.told(session, claim.run_id, [need for need in needs if need.occurrence in here], for_good=True)
+        needs = deliveries.untold(session, claim.run_id)
+        deliveries.told(session, claim.run_id, [need for need in needs if need.occurrence in here], for_good=True)
 
 
 def _has_untold(installation: Installation, run_id: int) -> bool:
     with installation.database.reading() as session:
-        return replicas.has_untold(session, run_id)
+        return deliveries.has_untold(session, run_id)
 
 
 def _is_here(installation: Installation, row: Any) -> bool:

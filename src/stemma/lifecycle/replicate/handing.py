@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from stemma.database.queries import remotes, replicas
+from stemma.database.queries import demand, remotes
 from stemma.database.queries.remotes import Remote
 from stemma.database.queries.replicas import Replica
 from stemma.engines.protocol import Engine, Owner
@@ -106,13 +106,13 @@ def handed_over(installation: Installation, engine: Engine, run_id: int) -> Hand
     if not kinds:
         return HandedOver(installation, {}, kinds, seconds)
     with installation.database.reading() as session:
-        return HandedOver(installation, replicas.handed(session, run_id), kinds, seconds)
+        return HandedOver(installation, demand.handed(session, run_id), kinds, seconds)
 
 
 def take_back(installation: Installation, run_id: int) -> None:
     """Have fetched what was to be handed over."""
 
     def write(session: Session) -> None:
-        replicas.take_back(session, run_id)
+        demand.take_back(session, run_id)
 
     installation.database.write(write)

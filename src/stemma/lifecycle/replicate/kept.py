@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlmodel import Session
 
-from stemma.database.queries import archive, replicas
+from stemma.database.queries import archive, eviction
 from stemma.database.queries.replicas import Replica
 from stemma.database.queries.storekeeping import ARCHIVED_ADDRESS
 from stemma.errors import Unavailable
@@ -85,7 +85,7 @@ class Kept:
 def is_kept(installation: Installation, session: Session, replica: Replica) -> bool:
     """Whether the bytes of a copy have to stay in the store for something else: unless they came from the archive."""
     sha256 = replica.sha256
-    if sha256 is None or not replicas.is_kept(session, installation.home_id, sha256, replica.id):
+    if sha256 is None or not eviction.is_kept(session, installation.home_id, sha256, replica.id):
         return False
     if installation.archive is None or not replica.address.startswith(ARCHIVED_ADDRESS):
         return True

@@ -17,9 +17,9 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from sqlmodel import Session
 
 from stemma import clock
-from stemma.database.queries import replicas
-from stemma.database.queries.arrivals import arrive_all
-from stemma.database.queries.replicas import Arrival, Replica
+from stemma.database.queries import replicas, transfers
+from stemma.database.queries.arrivals import Arrival, arrive_all
+from stemma.database.queries.replicas import Replica
 from stemma.errors import SourceUnavailable, StemmaError, Unavailable
 from stemma.lifecycle.installation import Installation
 
@@ -216,12 +216,12 @@ class Replicator:
         if isinstance(error, Unavailable) and is_patient:
             logger.warning("a file from elsewhere is tried again in %.0f s: %s", pauses[-1], error)
             until = clock.now() + timedelta(seconds=pauses[-1])
-            replicas.put_off(session, replica.id, fence, error=str(error), until=until, tries=replica.tries + 1)
+            transfers.put_off(session, replica.id, fence, error=str(error), until=until, tries=replica.tries + 1)
             return set()
         reason = str(error)
         if isinstance(error, SourceUnavailable):
             reason = f"{reason}; it was asked {replica.tries + 1} times"
-        return replicas.fail(session, replica.id, fence, reason)
+        return transfers.fail(session, replica.id, fence, reason)
 
     def _renew(self) -> None:
         lease = self._installation.settings.lease_seconds
@@ -231,7 +231,7 @@ class Replicator:
         arrived = self._mover.progress()
         progress = {each: (fence, arrived.get(str(each), 0)) for each, (_, fence) in self._claimed.items()}
         until = clock.now() + timedelta(seconds=lease)
-        for lost in self._installation.database.write(lambda session: replicas.renew(session, progress, until)):
+        for lost in self._installation.database.write(lambda session: transfers.renew(session, progress, until)):
             logger.warning("lost the transfer of copy %s to another process", lost)
             self._mover.drop(str(lost), keep_part=True)
             del self._claimed[lost]
@@ -246,7 +246,7 @@ class Replicator:
             self._settle()
             fences = {replica_id: fence for replica_id, (_, fence) in self._claimed.items()}
             if fences:
-                self._installation.database.write(lambda session: replicas.release(session, fences))
+                self._installation.database.write(lambda session: transfers.release(session, fences))
         except Unavailable as error:
             logger.warning("transfers not given back, their leases pass by themselves: %s", error)
 

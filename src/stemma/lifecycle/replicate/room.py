@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from stemma import clock
-from stemma.database.queries.replicas import Sought
+from stemma.database.queries.demand import Sought
 from stemma.engines.protocol import Engine
 from stemma.errors import Finding, InvalidInputs
 from stemma.lifecycle.replicate.delivery import takes_late

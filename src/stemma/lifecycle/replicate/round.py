@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from stemma import clock
-from stemma.database.queries import remotes, replicas
+from stemma.database.queries import deliveries, eviction, remotes, replicas, transfers
 from stemma.database.queries.archive import digest_in
 from stemma.database.queries.remotes import Remote
 from stemma.database.queries.replicas import NeedState, Replica, ReplicaState
@@ -78,7 +78,7 @@ class Rounds:
             mover.drop(str(replica_id), keep_part=True)
             self._give_back(replica_id, claimed)
         if not wanted:
-            self._installation.database.write(lambda session: replicas.abandon(session, self._installation.home_id))
+            self._installation.database.write(lambda session: eviction.abandon(session, self._installation.home_id))
         space = self._space(outlook, claimed)
         for replica in space.given_up() if space is not None else ():
             mover.drop(str(replica.id), keep_part=True)
@@ -236,7 +236,7 @@ class Rounds:
         until = clock.now() + timedelta(seconds=self._installation.settings.lease_seconds)
         ids = [one.id for one in chosen]
         fences = self._installation.database.write(
-            lambda session: replicas.claim(session, self._installation.home_id, ids, self._name, until)
+            lambda session: transfers.claim(session, self._installation.home_id, ids, self._name, until)
         )
         for replica in chosen:
             if replica.id in fences:
@@ -261,7 +261,7 @@ class Rounds:
         """Drop one copy, unless a step reads it; whether it was dropped."""
         database, home = self._installation.database, self._installation.home_id
         with dropping(self._installation.settings.home):
-            database.write(lambda session: replicas.untell_copy(session, replica_id))
+            database.write(lambda session: deliveries.untell_copy(session, replica_id))
             with database.reading() as session:
                 replica = replicas.get(session, replica_id)
                 needs = replicas.needs(session, [replica_id])
@@ -273,7 +273,7 @@ class Rounds:
             if replica.sha256 is not None and not is_needed:
                 self._installation.store.remove(replica.sha256)
             kept = [need.occurrence for need in needs if self._has_its_own(runs, need)]
-            dropped = database.write(lambda session: replicas.evict(session, home, replica_id, kept))
+            dropped = database.write(lambda session: eviction.evict(session, home, replica_id, kept))
         logger.debug("dropped copy %s (%s bytes)", replica_id, replica.size_bytes)
         return dropped
 
@@ -321,7 +321,7 @@ class Rounds:
                 return None
             except StemmaError as error:
                 reason = str(error)
-                self._installation.database.write(lambda session: replicas.fail(session, replica_id, fence, reason))
+                self._installation.database.write(lambda session: transfers.fail(session, replica_id, fence, reason))
                 del claimed[replica_id]
                 return None
         return self._orders[replica_id]
@@ -383,4 +383,4 @@ class Rounds:
     def _give_back(self, replica_id: int, claimed: dict[int, tuple[Replica, int]]) -> None:
         _, fence = claimed.pop(replica_id)
         self._orders.pop(replica_id, None)
-        self._installation.database.write(lambda session: replicas.release(session, {replica_id: fence}))
+        self._installation.database.write(lambda session: transfers.release(session, {replica_id: fence}))

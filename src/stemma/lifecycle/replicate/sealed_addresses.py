@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from stemma.database.queries.replicas import Replica, Sought
+from stemma.database.queries.demand import Sought
+from stemma.database.queries.replicas import Replica
 from stemma.errors import SourceUnusable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.sources import shown

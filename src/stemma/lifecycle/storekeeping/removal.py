@@ -12,7 +12,7 @@ from typing import Final
 from sqlmodel import Session
 
 from stemma import clock
-from stemma.database.queries import archive, replicas, storekeeping
+from stemma.database.queries import archive, eviction, storekeeping
 from stemma.database.queries.storekeeping import Held
 from stemma.errors import ArchiveUnavailable
 from stemma.lifecycle.archive.upkeep import evict_archived, remove_unused, route_of
@@ -86,7 +86,7 @@ def _drop(installation: Installation, replica_ids: Collection[int]) -> tuple[int
         # The file first: a row without one heals itself, a file without a row would be lost space.
         gone = {held.sha256 for held in fresh} - kept.keys()
         freed = sum(installation.store.remove(digest) for digest in sorted(gone))
-        return database.write(lambda session: sum(replicas.evict(session, home, each) for each in sorted(ids))), freed
+        return database.write(lambda session: sum(eviction.evict(session, home, each) for each in sorted(ids))), freed
 
 
 def collect(

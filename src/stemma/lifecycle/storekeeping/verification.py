@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from stemma.database.queries import replicas, storekeeping
+from stemma.database.queries import deliveries, eviction, replicas, storekeeping
 from stemma.database.queries.replicas import NeedState, ReplicaState
 from stemma.database.queries.storekeeping import Owner
 from stemma.errors import StemmaError
@@ -148,7 +148,7 @@ def _recall(installation: Installation, copies: Collection[int]) -> None:
     bytes, or will fail; nothing can be done for it."""
     database = installation.database
     for replica_id in copies:
-        database.write(lambda session, each=replica_id: replicas.untell_copy(session, each))  # type: ignore[misc]
+        database.write(lambda session, each=replica_id: deliveries.untell_copy(session, each))  # type: ignore[misc]
         with database.reading() as session:
             needs = [need for need in replicas.needs(session, [replica_id]) if need.state is NeedState.HERE]
             runs = Reader.runs(session, needs)
@@ -168,7 +168,7 @@ def _evict(installation: Installation, copies: Collection[int]) -> None:
     """They are not here any more. Where runs that go on need them, they are wanted from now on."""
     home = installation.home_id
     if copies:
-        installation.database.write(lambda session: [replicas.evict(session, home, each) for each in copies])
+        installation.database.write(lambda session: [eviction.evict(session, home, each) for each in copies])
 
 
 def heal(
