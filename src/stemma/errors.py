@@ -601,7 +601,7 @@ class TooManyFetches(Unavailable):
     code = "too-many-fetches"
 
     def __init__(self) -> None:
-        super().__init__("many inputs elsewhere are being looked at at the moment; try again in some seconds")
+        super().__init__("many submissions look at inputs elsewhere at the moment; try again in some seconds")
 
 
 class TooManyTransfers(Unavailable):

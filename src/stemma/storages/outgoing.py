@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
 import httpcore
 import httpx
@@ -34,9 +33,6 @@ from stemma.storages.connections import (
 from stemma.storages.pace import TooSlow
 
 logger = logging.getLogger(__name__)
-
-MAX_REDIRECTS: Final = 5
-REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class Answer:

@@ -18,10 +18,12 @@ from stemma.errors import (
 )
 from stemma.storages.addresses import Policy, Target
 from stemma.storages.connections import OutOfTime
-from stemma.storages.outgoing import MAX_REDIRECTS, REDIRECTS, Answer, Outgoing, telling
+from stemma.storages.outgoing import Answer, Outgoing, telling
 from stemma.storages.pace import Pace
 from stemma.storages.protocol import CHUNK_BYTES
 
+_MAX_REDIRECTS: Final = 5
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _GIVEN: Final = frozenset({200, 203, 206})
 """Of what is read: the answers that hold it. Others of their like say that it comes later, or that there is none."""
 _GONE: Final = frozenset({404, 410})
@@ -111,10 +113,10 @@ class Session:
             StemmaError: it answers something else; which error says what (``SourceNotFound``, …).
         """
         asked = target
-        for _ in range(MAX_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             with self._requested(method, target, what, headers or {}, content) as response:
                 answer = Answer(response, asked, target, what)
-                if response.status not in REDIRECTS or method not in _SAFE:
+                if response.status not in _REDIRECTS or method not in _SAFE:
                     if response.status not in accepted:
                         _check(method, response.status, what)
                     _refuse_encoded(answer, what)
@@ -122,7 +124,7 @@ class Session:
                     return
                 location = answer.header("location")
             target = self._policy.redirected(target, location, what)
-        raise SourceUnusable(what, f"its server redirects more than {MAX_REDIRECTS} times")
+        raise SourceUnusable(what, f"its server redirects more than {_MAX_REDIRECTS} times")
 
     @contextmanager
     def _requested(
