@@ -150,6 +150,22 @@ def test_oldest_step_gets_room_from_what_was_brought_again_and_again() -> None:
     assert ([fetch.key for fetch in decision.order], decision.evict) == (["large"], ("small",))
 
 
+def test_run_that_is_queued_gets_no_room_before_those_that_have_begun() -> None:
+    steps = (StepNeed("s", "begun", ("one",), is_waiting=True), StepNeed("s", "queued", ("two",)))
+    runs = (RunShare("begun", 1e6, came=2), RunShare("queued", came=1, has_begun=False))
+    files = (WantedFile("one", "a", 50), WantedFile("two", "a", 50))
+    decision = plan(Situation(files, steps, LINKS, StoreState(58), runs))
+    assert [fetch.key for fetch in decision.order] == ["one"]
+
+
+def test_step_that_waits_gets_room_where_nothing_is_to_come_and_its_run_does_nothing_else() -> None:
+    steps = (StepNeed("s", "never starts", ("here",)), StepNeed("s", "waits", ("far",), is_waiting=True))
+    store = StoreState(58, (HeldFile("here", 50, "a"),))
+    runs = (RunShare("waits", 1e6), RunShare("never starts"))
+    decision = plan(Situation((WantedFile("far", "a", 50),), steps, LINKS, store, runs))
+    assert ([fetch.key for fetch in decision.order], decision.evict) == (["far"], ("here",))
+
+
 def test_unfit_step_tells_its_size_and_the_room() -> None:
     store = StoreState(100, (HeldFile("here", 30),), kept_bytes=20)
     files = (WantedFile("far", "a", 60),)

@@ -39,6 +39,19 @@ def test_needs_when_steps_follow_each_other_then_each_has_its_own_files_and_thos
     assert (needs["two"].files, needs["two"].after) == (("2",), ("one",))
 
 
+def test_needs_when_a_step_has_failed_then_what_comes_after_it_needs_nothing() -> None:
+    chain = workflow(
+        ("a", "b", "c"),
+        step("one", ("x", ("a",))),
+        step("two", ("x", ("one/out",)), ("y", ("b",))),
+        step("three", ("x", ("two/out",)), ("y", ("b",))),
+        step("other", ("x", ("c",))),
+    )
+    failed = StepSeen("one", "one", NOW - timedelta(seconds=9), NOW - timedelta(seconds=2), has_failed=True)
+    files = [file(key, key) for key in "abc"]
+    assert set(needed(chain, *files, seen=[failed])) == {"other"}
+
+
 def test_needs_when_a_step_is_scattered_then_each_element_has_its_own_file_and_all_have_the_shared_ones() -> None:
     fan = workflow(("many", "shared"), step("each", ("x", ("many",)), ("y", ("shared",)), scatter=("x",)))
     files = [file("m0", "many", "[0]"), file("m1", "many", "[1].listing[0]"), file("s0", "shared", "[0]")]

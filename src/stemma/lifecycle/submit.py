@@ -114,7 +114,6 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         _check_here(installation, session, named, sent, principal.groups)
         brought = [one for one in files.sought if not one.by_url]
         _check_sizes(brought, settings.max_replica_bytes)
-        check_room(settings.store_bytes, engine, revision.structure, brought, files.occurrences)
         new = NewRun(
             uuid=clock.new_uuid(),
             group=workflow.group,
@@ -135,6 +134,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             handed = kept(installation, workflow.group, (one for one in files.sought if one.by_url))
             brought = kept(installation, workflow.group, brought)
             brought += demand.hand_over(session, *place, handed, has=has) if handed else []
+            check_room(settings.store_bytes, engine, revision.structure, brought, files.occurrences)
             here = demand.want(session, *place, brought, has=has)
             arrivals.fill_occurrences(session, here)
         audit.record(session, principal, Deed.SUBMIT, run_id, group=workflow.group, now=now)

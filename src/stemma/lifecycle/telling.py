@@ -1,7 +1,7 @@
 """What others' engines tell of their steps: hints for what to fetch next. Nothing of it is put on any record."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeAlias
@@ -87,10 +87,14 @@ class _Target:
     """What events are about, as it was found."""
 
     subject: Subject
-    steps: tuple[str, ...]
+    """What the sender calls its run is left to the event."""
+    steps: frozenset[str]
+    """Their names."""
+    some_steps: str
+    """For messages."""
 
 
-_About: TypeAlias = tuple[int | None, int | None, int | None, str]
+_About: TypeAlias = tuple[int | None, int | None, int | None]
 
 
 @dataclass(slots=True)
@@ -152,7 +156,7 @@ def _accepted(
     accepted: list[_Accepted] = []
     with installation.database.reading() as session:
         for place, event in enumerate(events):
-            about = (event.execution_id, event.registry_id, event.revision, event.run)
+            about = (event.execution_id, event.registry_id, event.revision)
             if about not in targets:
                 targets[about] = _target(session, principal, event)
             target = targets[about]
@@ -164,7 +168,8 @@ def _accepted(
                 refused[place] = _invalid(problem)
                 continue
             told = Told(event.state, event.at or now)
-            accepted.append(_Accepted(place, event, StepTold(target.subject, event.step, told)))
+            subject = replace(target.subject, label=event.run if event.execution_id is None else "")
+            accepted.append(_Accepted(place, event, StepTold(subject, event.step, told)))
         return _bounded(session, accepted, now, refused)
 
 
@@ -203,10 +208,12 @@ def _target(session: Session, principal: Principal, event: StepEvent) -> _Target
         else:
             workflow = workflows.get(session, event.registry_id or 0, principal.groups)
             row = workflows.revision_row(session, workflow.id, event.revision or workflow.latest_number)
-            subject = Subject(workflow.group, workflow_id=workflow.id, label=event.run)
+            subject = Subject(workflow.group, workflow_id=workflow.id)
     except NotFound as error:
         return error
-    return _Target(subject, tuple(_names(from_json(row.structure))))
+    names = list(_names(from_json(row.structure)))
+    some = ", ".join(names[:_STEPS_NAMED]) + (", …" if len(names) > _STEPS_NAMED else "")
+    return _Target(subject, frozenset(names), some)
 
 
 def _names(structure: WorkflowStructure) -> Iterator[str]:
@@ -220,9 +227,8 @@ def _names(structure: WorkflowStructure) -> Iterator[str]:
 
 def _problem(event: StepEvent, target: _Target, now: datetime) -> str | None:
     """Why an event cannot be taken."""
-    if event.step not in target.steps and plain(event.step) not in target.steps:
-        named = ", ".join(target.steps[:_STEPS_NAMED]) + (", …" if len(target.steps) > _STEPS_NAMED else "")
-        return f"there is no step {event.step!r}; there are: {named}"
+    if target.steps.isdisjoint((event.step, plain(event.step))):
+        return f"there is no step {event.step!r}; there are: {target.some_steps}"
     if event.at is not None and event.at > now + _CLOCKS_DIFFER:
         return f"its time is in the future: {event.at.isoformat()}"
     if event.at is not None and event.at + LIFETIME <= now:

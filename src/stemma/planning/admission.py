@@ -72,7 +72,7 @@ def _settled(known: Known, steps: list[int], kept: set[int]) -> tuple[list[int],
         return steps, set()
     # Nothing that is moved changes which one this is; where none could start now, one runs, which will end.
     ready = (number for number, step in enumerate(known.steps) if not step.is_running and not known.after[number])
-    anchor = min(ready, key=lambda number: (known.runs[known.steps[number].run].came, number), default=None)
+    anchor = min(ready, key=lambda number: age(known, number), default=None)
     needed = set() if anchor is None else set(known.files_of[anchor])
     filled = sum(known.sizes[file] for file in kept | needed)
     stays = set()
@@ -81,6 +81,12 @@ def _settled(known: Known, steps: list[int], kept: set[int]) -> tuple[list[int],
             filled += known.sizes[file]
             stays.add(file)
     return steps if anchor is None else [anchor, *(step for step in steps if step != anchor)], stays
+
+
+def age(known: Known, number: int) -> tuple[bool, float, int]:
+    """The steps of runs that have begun come first, those of the oldest."""
+    run = known.runs[known.steps[number].run]
+    return not run.has_begun, run.came, number
 
 
 def _excess(known: Known, coming: list[int]) -> float:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from operator import attrgetter
 
-from stemma.planning.admission import Admission, admit
+from stemma.planning.admission import Admission, admit, age
 from stemma.planning.estimates import Estimates, estimates_of
 from stemma.planning.forecast import Forecast
 from stemma.planning.known import Known, known_of
@@ -43,6 +43,8 @@ def plan(situation: Situation) -> Plan:
     estimates = estimates_of(known)
     steps = _best_order(known, estimates)
     admission = admit(known, steps)
+    if not admission.order and (stuck := _stuck(known)) is not None:
+        admission = admit(known, [stuck, *(step for step in steps if step != stuck)])
     starts = sorted(range(len(steps)), key=lambda place: (_is_incomplete(known, steps[place]), place))
     return Plan(
         order=tuple(_fetch(known, estimates, admission, file) for file in admission.order),
@@ -56,7 +58,23 @@ def _best_order(known: Known, estimates: Estimates) -> list[int]:
     size = len(known.steps) + sum(len(files) for files in known.files_of)
     rules = RULES[: max(1, PLAYED // max(size, 1))]
     outcomes = [Forecast(known, estimates, rule).play() for rule in rules]
-    return min(outcomes, key=lambda outcome: outcome.cost).order
+    order = min(outcomes, key=lambda outcome: outcome.cost).order
+    return sorted(order, key=lambda step: not known.runs[known.steps[step].run].has_begun)
+
+
+def _stuck(known: Known) -> int | None:
+    """A step that waits for its files, of a run that does nothing else, where nothing is to come.
+
+    What has all its files and its room may never start: it may come after something that failed, say. The oldest run
+    whose own engine says that it waits goes before that.
+    """
+    busy = {step.run for step in known.steps if step.is_running}
+    waiting = (
+        number
+        for number, step in enumerate(known.steps)
+        if step.is_waiting and step.run not in busy and not known.after[number] and _is_incomplete(known, number)
+    )
+    return min(waiting, key=lambda number: age(known, number), default=None)
 
 
 def _is_incomplete(known: Known, step: int) -> bool:

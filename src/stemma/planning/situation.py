@@ -32,7 +32,7 @@ class StepNeed:
     seconds: float = 1.0
     """How long it takes, expected (``durations.expected_seconds``); for a running step how long still."""
     is_waiting: bool = False
-    """It could start now but for its files."""
+    """It is known to wait: it could start now but for its files."""
     is_running: bool = False
 
 
@@ -100,6 +100,8 @@ class RunShare:
     weight: float = 1.0
     slots: int | None = None
     """How many of its steps run at once; None: as many as are ready."""
+    has_begun: bool = True
+    """Whether its steps can start: a queued run's cannot, however many of its files are here."""
     came: float = 0.0
     """When it was submitted, by any clock that grows: of runs that got the same the oldest comes first."""
 

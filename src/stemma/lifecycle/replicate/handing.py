@@ -10,11 +10,11 @@ from uuid import UUID
 
 from sqlmodel import Session
 
-from stemma.database.queries import demand, remotes
+from stemma.database.queries import demand, remotes, replicas
 from stemma.database.queries.remotes import Remote
 from stemma.database.queries.replicas import Replica
 from stemma.engines.protocol import Engine, Owner
-from stemma.errors import StemmaError, Unavailable
+from stemma.errors import SourceUnusable, StemmaError, Unavailable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.remotes import storage_for
 from stemma.lifecycle.replicate.sealed_addresses import opened
@@ -110,7 +110,19 @@ def handed_over(installation: Installation, engine: Engine, run_id: int) -> Hand
 
 
 def take_back(installation: Installation, run_id: int) -> None:
-    """Have fetched what was to be handed over."""
+    """Have fetched what was to be handed over.
+
+    Raises:
+        SourceUnusable: all that the run needs cannot lie in the store together, which nobody looked at when it was
+            submitted.
+    """
+    limit = installation.settings.store_bytes
+    with installation.database.reading() as session:
+        rows = replicas.of_run(session, run_id)
+    sizes = {row.replica_id: row.replica_size_bytes or 0 for row in rows}
+    if limit is not None and sum(sizes.values()) > limit:
+        reason = f"{sum(sizes.values())} bytes have to be fetched for the run, and the store takes {limit} in all"
+        raise SourceUnusable("the inputs", reason)
 
     def write(session: Session) -> None:
         demand.take_back(session, run_id)

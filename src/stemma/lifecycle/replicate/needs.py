@@ -5,9 +5,11 @@ is said here is an estimate; a step that has come so far says itself what it wai
 """
 
 import re
+from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from graphlib import TopologicalSorter
 from typing import Final
 from uuid import UUID
 
@@ -40,6 +42,7 @@ class StepSeen:
     path: str
     started_at: datetime
     ended_at: datetime | None
+    has_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,6 @@ class _Origin:
     steps: frozenset[str] = frozenset()
     """By their keys."""
 
-    def __or__(self, other: "_Origin") -> "_Origin":
-        return _Origin(self.ports | other.ports, self.steps | other.steps)
-
     def element(self, index: int) -> "_Origin":
         """One element of it."""
         return _Origin(frozenset((port, index) for port, _ in self.ports), self.steps)
@@ -106,6 +106,8 @@ def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
     waits = {wait.key: wait for wait in situation.waiting if wait.key not in ended and wait.key not in running}
     keys = {file.occurrence: file.key for file in situation.files}
     expected = {one.key: one for one in _Expectation(situation).executions()}
+    for key in _never(expected, situation.seen):
+        del expected[key]
     hints = Hints(
         situation.told,
         {key: one.after for key, one in expected.items()},
@@ -143,6 +145,16 @@ def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
         others = tuple(sorted(expected.keys() - ended - hints.ended))
         needs.append(StepNeed(OTHERS, situation.run, (), others, seconds=0.0))
     return needs
+
+
+def _never(expected: Mapping[str, _Execution], seen: Iterable[StepSeen]) -> set[str]:
+    """What comes after a step that failed: it will not be executed, and what it reads is not to keep others waiting."""
+    failed = {key for key, has_failed in {step.key: step.has_failed for step in seen}.items() if has_failed}
+    never: set[str] = set()
+    for key, one in expected.items() if failed else ():  # each after those before it
+        if not one.after.isdisjoint(failed) or not one.after.isdisjoint(never):
+            never.add(key)
+    return never
 
 
 def _handed_on(situation: RunSituation) -> tuple[str, ...]:
@@ -194,13 +206,12 @@ class _Expectation:
 
     def _walk(self, steps: Iterable[StepDefinition], inputs: Mapping[str, _Origin], prefix: str) -> dict[str, _Origin]:
         """Expect ``steps``; returns which executions each step consists of, by its name."""
-        pending = {step.path.rsplit("/", 1)[-1]: step for step in steps}
-        done: dict[str, _Origin] = {}
-        while pending:
-            ready = [name for name, step in pending.items() if not _names(step) & pending.keys() - {name}]
-            for name in ready or list(pending)[:1]:  # a cycle, which no document that was registered has
-                done[name] = self._expect(f"{prefix}{name}", pending.pop(name), {**inputs, **done})
-        return done
+        by_name = {step.path.rsplit("/", 1)[-1]: step for step in steps}
+        order = TopologicalSorter({name: _names(step) & by_name.keys() - {name} for name, step in by_name.items()})
+        known = ChainMap[str, _Origin]({}, dict(inputs))
+        for name in order.static_order():
+            known.maps[0][name] = self._expect(f"{prefix}{name}", by_name[name], known)
+        return dict(known.maps[0])
 
     def _expect(self, key: str, step: StepDefinition, known: Mapping[str, _Origin]) -> _Origin:
         origins = {entry.port: _joined(entry.sources, known) for entry in step.inputs}
@@ -210,11 +221,11 @@ class _Expectation:
         count = max((self._elements(origins[port]) for port in scattered), default=0)
         if not count:
             return self._one(key, step, origins)
-        whole = _Origin()
+        elements = []
         for index in range(count):
             own = {port: origin.element(index) if port in scattered else origin for port, origin in origins.items()}
-            whole |= self._one(f"{key}[{index}]", step, own)
-        return whole
+            elements.append(self._one(f"{key}[{index}]", step, own))
+        return _all_of(elements)
 
     def _one(self, key: str, step: StepDefinition, origins: Mapping[str, _Origin]) -> _Origin:
         if step.kind is StepKind.WORKFLOW and step.steps:
@@ -251,7 +262,10 @@ def _names(step: StepDefinition) -> set[str]:
 
 
 def _joined(sources: Iterable[str], known: Mapping[str, _Origin]) -> _Origin:
-    joined = _Origin()
-    for source in sources:
-        joined |= known.get(source.split("/", 1)[0], _Origin())
-    return joined
+    return _all_of([known[name] for name in {source.split("/", 1)[0] for source in sources} if name in known])
+
+
+def _all_of(origins: Sequence[_Origin]) -> _Origin:
+    """Joined at once: one after another they would be copied as often as there are of them."""
+    ports = frozenset[tuple[str, int | None]]().union(*(origin.ports for origin in origins))
+    return _Origin(ports, frozenset[str]().union(*(origin.steps for origin in origins)))

@@ -22,6 +22,7 @@ from stemma.lifecycle.replicate.hinted import StepTold
 from stemma.lifecycle.replicate.needs import InputFile, RunSituation, StepSeen, StepWaiting, step_needs
 from stemma.planning.situation import StepNeed
 from stemma.records import WorkflowStructure
+from stemma.states import StepState
 
 _RUN, _REVISION, _STEP, _WAIT, _OCCURRENCE = (
     table_of(row) for row in (RunRow, RevisionRow, StepRow, StepWaitRow, OccurrenceRow)
@@ -88,7 +89,9 @@ class Reader:
         if engine is None or not takes_late(engine):  # it begins with all of them
             keys = {str(need.replica_id) for need in own}
             is_waiting = any(need.state is NeedState.WAITING for need in own)
-            return [StepNeed("*", str(row.id), tuple(sorted(keys)), is_waiting=is_waiting, is_running=not is_waiting)]
+            # One that is queued keeps nothing from others, though it has all its files: it may have to wait for them.
+            is_running = not is_waiting and row.reference is not None
+            return [StepNeed("*", str(row.id), tuple(sorted(keys)), is_waiting=is_waiting, is_running=is_running)]
         places = _places(session, row.id)
         files = [
             InputFile(need.occurrence, str(need.replica_id), *places[need.occurrence])
@@ -139,7 +142,7 @@ def _engine(installation: Installation, name: str) -> Engine | None:
 def _runs(session: Session, run_ids: Collection[int]) -> dict[int, Any]:
     columns = [
         _RUN.c[name]
-        for name in ("id", "uuid", "engine", "reference", "revision_id", "workflow_id", "attempt", "inputs")
+        for name in ("id", "uuid", "engine", "state", "reference", "revision_id", "workflow_id", "attempt", "inputs")
     ]  # fmt: skip
     found: dict[int, Any] = {}
     for part in parts_of(sorted(run_ids)):
@@ -156,7 +159,13 @@ def _places(session: Session, run_id: int) -> dict[Any, tuple[str, str]]:
 
 def _seen(session: Session, run_id: int, attempt: int) -> list[StepSeen]:
     query = (
-        select(_STEP.c.step_key, _STEP.c.path, _STEP.c.started_at, _STEP.c.ended_at)
+        select(
+            _STEP.c.step_key,
+            _STEP.c.path,
+            _STEP.c.started_at,
+            _STEP.c.ended_at,
+            _STEP.c.state == StepState.FAILED.value,
+        )
         .where(_STEP.c.run_id == run_id, _STEP.c.attempt == attempt)
         .order_by(_STEP.c.id)
     )
