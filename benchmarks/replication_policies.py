@@ -180,6 +180,7 @@ class Planned(Policy):
         self._watch = _Watch()
         self._seen: tuple[int, ...] = ()
         self._served: dict[str, float] = {}
+        self._times: dict[str, int] = {}
         self.rounds = 0
 
     def decide(self, simulation: Simulation) -> None:
@@ -226,14 +227,14 @@ class Planned(Policy):
             if key in simulation.ended:
                 continue
             began = simulation.running.get(key)
-            seconds = step.seconds if began is None else max(step.seconds - (simulation.now - began), 0.0)
             steps.append(
                 StepNeed(
                     step.key,
                     step.run,
                     step.files,
                     step.after,
-                    seconds,
+                    None,  # as at a first run: nobody knows how long its steps take
+                    0.0 if began is None else simulation.now - began,
                     is_waiting=key in simulation.ready,
                     is_running=began is not None,
                 )
@@ -245,7 +246,10 @@ class Planned(Policy):
             if file not in simulation.here
         )
         limit = None if simulation.store_bytes == float("inf") else int(simulation.store_bytes)
-        store = StoreState(limit, tuple(HeldFile(file, size, LINK) for file, size in simulation.here.items()))
+        store = StoreState(
+            limit,
+            tuple(HeldFile(file, size, LINK, times=self._times.get(file, 1)) for file, size in simulation.here.items()),
+        )
         runs = tuple(
             RunShare(run, self._served.get(run, 0.0), slots=simulation.work.slots)
             for run in {step.run for step in simulation.work.steps}
@@ -294,6 +298,7 @@ class Planned(Policy):
             self._served[run] = self._served.get(run, 0.0) + size
             if self._on_way[file] == 0:
                 del self._on_way[file], self._left[file]
+                self._times[file] = self._times.get(file, 0) + 1
                 simulation.arrived(file)
 
         simulation.transfer(size, simulation.link.delay_seconds, arrive)

@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stemma.planning.admission import MOST_TIMES, admit
+from stemma.planning.estimates import estimates_of
 from stemma.planning.fitting import fits, unfit_steps
 from stemma.planning.known import known_of
 from stemma.planning.planner import plan
@@ -148,6 +149,19 @@ def test_oldest_step_gets_room_from_what_was_brought_again_and_again() -> None:
     runs = (RunShare("old", 1e6, came=1), RunShare("young", came=2))
     decision = plan(Situation((WantedFile("large", "a", 50),), steps, LINKS, store, runs))
     assert ([fetch.key for fetch in decision.order], decision.evict) == (["large"], ("small",))
+
+
+def test_step_of_which_nothing_is_known_is_taken_to_last_as_long_as_its_files_take_to_come() -> None:
+    sizes = {"small": 100, "large": 400}  # over a link of 100 bytes a second
+    files = tuple(WantedFile(key, "a", size) for key, size in sizes.items())
+    steps = (
+        *(StepNeed(key, "r", (key,), (), None) for key in sizes),
+        StepNeed("last", "r", (), ("small", "large"), None),
+        StepNeed("on its way", "r", ("large",), (), None, elapsed_seconds=3.0, is_running=True),
+    )
+    known = known_of(Situation(files, steps, LINKS))
+    seconds = dict(zip((step.key for step in known.steps), estimates_of(known).seconds, strict=True))
+    assert seconds == {"small": 1.0, "large": 4.0, "last": 4.0, "on its way": 1.0}
 
 
 def test_run_that_is_queued_gets_no_room_before_those_that_have_begun() -> None:

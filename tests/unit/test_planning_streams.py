@@ -80,20 +80,20 @@ def test_speed_is_what_is_seen_now_or_the_best_seen() -> None:
     assert link_speed(LinkState("l", rates, bytes_per_second=7.0)) == 7
 
 
-def test_expected_seconds_are_those_of_the_same_step_then_of_its_like_then_the_default() -> None:
+def test_expected_seconds_are_those_of_the_same_step_then_of_its_like_then_unknown() -> None:
     assert expected_seconds([4.0, 2.0, 600.0]) == 4
     assert expected_seconds([], [8.0]) == 8
-    assert expected_seconds([float("nan"), -1.0], default=3.0) == 3
+    assert expected_seconds([float("nan"), -1.0]) is None
     assert expected_seconds([1.0] * 20 + [900.0] * 50) == 1
 
 
 def test_remaining_seconds_are_what_longer_ones_took_more() -> None:
     assert remaining_seconds([4.0, 10.0, 20.0], 5.0) == 10
     assert remaining_seconds([4.0], 40.0) == 4
-    assert remaining_seconds([], 0.0, default=7.0) == 7
+    assert remaining_seconds([], 0.0) is None
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=30), st.floats(-10, 1e6))
 def test_estimates_are_never_negative_nor_without_end(earlier: list[float], elapsed: float) -> None:
     for seconds in (expected_seconds(earlier), remaining_seconds(earlier, elapsed)):
-        assert 0 <= seconds < float("inf")
+        assert seconds is None or 0 <= seconds < float("inf")

@@ -3,33 +3,31 @@
 from collections.abc import Sequence
 from statistics import fmean, median
 
-DEFAULT_SECONDS = 10.0
-"""For a step of which nothing is known."""
 LATEST = 20
 """Older executions than this many say little: data and machines have changed."""
 
 
-def expected_seconds(earlier: Sequence[float], alike: Sequence[float] = (), default: float = DEFAULT_SECONDS) -> float:
-    """How long a step execution takes, expected: the median, since a few of them hang or end at once.
+def expected_seconds(earlier: Sequence[float], alike: Sequence[float] = ()) -> float | None:
+    """How long a step execution takes, expected: the median, since a few of them hang or end at once. None where
+    nothing is known.
 
     Args:
         earlier: seconds of the same step before, newest first: other scatter elements, earlier runs.
         alike: seconds of what comes closest where there is none: other versions, other steps of this run.
-        default: where nothing is known.
     """
     known = _usable(earlier) or _usable(alike)
-    return median(known) if known else max(default, 0.0)
+    return median(known) if known else None
 
 
-def remaining_seconds(
-    earlier: Sequence[float], elapsed: float, alike: Sequence[float] = (), default: float = DEFAULT_SECONDS
-) -> float:
-    """How much longer a step takes that has been running for ``elapsed`` seconds.
+def remaining_seconds(earlier: Sequence[float], elapsed: float, alike: Sequence[float] = ()) -> float | None:
+    """How much longer a step takes that has been running for ``elapsed`` seconds; None where nothing is known.
 
     The mean of what those took more that took longer; one that outlasts them all takes a tenth of its time again.
     """
     elapsed = max(elapsed, 0.0)
-    known = _usable(earlier) or _usable(alike) or [max(default, 0.0)]
+    known = _usable(earlier) or _usable(alike)
+    if not known:
+        return None
     longer = [seconds - elapsed for seconds in known if seconds > elapsed]
     return fmean(longer) if longer else elapsed / 10
 

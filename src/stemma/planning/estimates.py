@@ -3,7 +3,9 @@
 import heapq
 from collections import defaultdict
 from dataclasses import dataclass
+from statistics import median
 
+from stemma.planning.durations import remaining_seconds
 from stemma.planning.known import Known
 
 
@@ -23,7 +25,7 @@ class Estimates:
 
 def estimates_of(known: Known) -> Estimates:
     """Look at the steps alone."""
-    seconds = [max(step.seconds, 0.0) for step in known.steps]
+    seconds = _seconds(known)
     tails = _tails(known, seconds)
     needs = _needs(known, seconds, tails)
     order = sorted(range(len(needs)), key=lambda number: (needs[number], -tails[number], number))
@@ -31,6 +33,17 @@ def estimates_of(known: Known) -> Estimates:
     for place, number in enumerate(order):
         places[number] = place
     return Estimates(needs, tails, seconds, places)
+
+
+def _seconds(known: Known) -> list[float]:
+    """What is not known is guessed by the files: such a guess grows and shrinks with what it is weighed against."""
+    transfers = [sum(known.sizes[file] / known.speeds[file] for file in files) for files in known.files_of]
+    usual = median([seconds for seconds in transfers if seconds] or [1.0])
+    guesses = [
+        remaining_seconds([transfer or usual], step.elapsed_seconds) or 0.0 if step.seconds is None else step.seconds
+        for step, transfer in zip(known.steps, transfers, strict=True)
+    ]
+    return [max(seconds, 0.0) for seconds in guesses]
 
 
 def _tails(known: Known, seconds: list[float]) -> list[float]:

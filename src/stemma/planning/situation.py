@@ -29,8 +29,11 @@ class StepNeed:
     at present, and the step is left aside. Files that steps of the run make are no matter of the planner's."""
     after: tuple[str, ...] = ()
     """Steps of the same run that end before this one starts. Those not among the situation's steps have ended."""
-    seconds: float = 1.0
-    """How long it takes, expected (``durations.expected_seconds``); for a running step how long still."""
+    seconds: float | None = 1.0
+    """How long it takes, expected (``durations.expected_seconds``); for a running step how long still. None where
+    nothing is known: then it is taken to last as long as its files take to come."""
+    elapsed_seconds: float = 0.0
+    """How long it has been running: asked for where ``seconds`` is None."""
     is_waiting: bool = False
     """It is known to wait: it could start now but for its files."""
     is_running: bool = False

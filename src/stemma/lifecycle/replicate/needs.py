@@ -135,6 +135,7 @@ def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
                 files=tuple(sorted(files)),
                 after=tuple(sorted(hints.after(execution.key, execution.after) - ended)),
                 seconds=_seconds(situation, execution.path, step, now),
+                elapsed_seconds=0.0 if step is None else (now - step.started_at).total_seconds(),
                 is_waiting=wait is not None or execution.key in hints.waiting,
                 is_running=step is not None,
             )
@@ -174,7 +175,7 @@ def _with_unexpected(
             yield _Execution(key, path, (), frozenset())
 
 
-def _seconds(situation: RunSituation, path: str, step: StepSeen | None, now: datetime) -> float:
+def _seconds(situation: RunSituation, path: str, step: StepSeen | None, now: datetime) -> float | None:
     lasted = [
         (one.ended_at - one.started_at).total_seconds()
         for one in reversed(situation.seen)
