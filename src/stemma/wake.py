@@ -6,6 +6,7 @@ down something new. All of them are hints and nothing more: who misses one finds
 """
 
 import contextlib
+import errno
 import os
 import select
 import time
@@ -48,9 +49,16 @@ class Bell:
         folder = home / "wake"
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{worker}.pipe"
-        os.mkfifo(self._path, 0o600)
-        # Opened for writing too, or it would read as closed whenever nobody else has it open.
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
+        # Who rings takes away pipes that nobody reads: it is called one when it is open.
+        fresh = folder / f"{worker}.new"
+        os.mkfifo(fresh, 0o600)
+        try:
+            # Opened for writing too, or it would read as closed whenever nobody else has it open.
+            self._descriptor = os.open(fresh, os.O_RDWR | os.O_NONBLOCK)
+            fresh.rename(self._path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
 
     def wait(self, timeout_seconds: float) -> Heard:
         """Return at a nudge, or after ``timeout_seconds``. Several nudges count as one."""
@@ -88,11 +96,13 @@ def _ring_all(home: Path, word: bytes) -> None:
             descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             continue
-        except OSError:  # nobody reads it: its worker died
-            pipe.unlink(missing_ok=True)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nobody reads it: its worker died
+                pipe.unlink(missing_ok=True)
             continue
         try:
-            with contextlib.suppress(BlockingIOError):  # full: it has been nudged already
+            # Full: it has been nudged already. Broken: its worker goes at this very moment.
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
                 os.write(descriptor, word)
         finally:
             os.close(descriptor)
@@ -105,7 +115,8 @@ def _mark(run: UUID) -> bytes:
 def tell_followers(home: Path, run_id: int) -> None:
     """Tell those who follow a run of this data folder that there is something new of it."""
     path, now = _news_file(home, run_id), time.time_ns()
-    with contextlib.suppress(FileNotFoundError):  # the data folder is gone, or has no worker
+    # A hint: the data folder may be gone, full or not to be written to; a worker goes on, and followers look by time.
+    with contextlib.suppress(OSError):
         path.touch()
         os.utime(path, ns=(now, now))  # finer than what the file system writes by itself
 

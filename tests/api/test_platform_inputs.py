@@ -1,5 +1,6 @@
 """``valueFromPlatform`` over HTTP: real runs whose inputs come from real servers, on each database."""
 
+import contextlib
 import hashlib
 import json
 import threading
@@ -11,7 +12,9 @@ import httpx
 import pytest
 
 from conftest import Served, opened_installation, served_installation, working
+from stemma.errors import SourceUnavailable
 from stemma.lifecycle.remotes import remotes_of
+from stemma.lifecycle.sources import Place, _Budget, _Looker
 from stemma.storages.outgoing import Outgoing
 from support.databases import KINDS
 from support.documents import ECHO
@@ -399,6 +402,73 @@ def test_execute_when_a_strangers_catalogue_names_a_file_at_the_callers_remote_t
     answer = asked(ada, registered(ada, copying(DATA)), text=named)
     assert (answer.status_code, answer.headers["Stemma-Error"]) == (422, "source-forbidden")
     assert not [headers for _, headers in servers.requests if "Authorization" in headers]
+
+
+def test_execute_when_a_catalogue_at_the_callers_remote_redirects_to_a_stranger_then_its_credentials_stay_here(
+    ada: httpx.Client, servers: Elsewhere, private: str
+) -> None:
+    entry = json.dumps({"distribution": [{"content_url": private}]}).encode()
+    servers.pages["/private/entry"] = redirect("https://other.example.org/entry")
+    servers.pages["/entry"] = page(entry, content_type=JSON)
+    named = {"class": "File", "valueFromPlatform": "{{https://data.example.org/private/entry}}"}
+    answer = asked(ada, registered(ada, copying(DATA)), text=named)
+    assert (answer.status_code, answer.headers["Stemma-Error"]) == (422, "source-forbidden")
+    known = {path for path, headers in servers.requests if "Authorization" in headers}
+    assert known == {"/private/entry"}
+
+
+@pytest.mark.parametrize(
+    ("digest", "rule"),
+    [
+        (f"sha256:{'0' * 64}", "inputs/digest-mismatch"),
+        (f"sha1${'0' * 40}", "inputs/digest-unknown"),
+        ("sha256:0", "inputs/file"),
+    ],
+)
+def test_execute_when_a_file_of_this_service_has_not_the_digest_that_is_given_then_refused(
+    ada: httpx.Client, reaching: Served, servers: Elsewhere, digest: str, rule: str
+) -> None:
+    said = ran(ada, registered(ada, ECHO), words="hello")["outputs"]["said"]
+    url = f"{reaching.installation.settings.public_url}/workflow_execution/files/{said['id']}"
+    entry = json.dumps({"distribution": [{"content_url": url}]}).encode()
+    servers.pages["/datasets/7"] = page(entry, content_type=JSON)
+    workflow = registered(ada, copying(DATA))
+    for way in (
+        {"valueFromPlatform": f"{{{{{url}}}}}"},
+        {"valueFromPlatform": f"{{{{{ENTRY}}}}}"},
+        {"valueFromEntity": f"{{{{{said['id']}}}}}"},
+        {"location": f"stemma:file:{said['id']}"},
+        {"location": f"stemma:{said['checksum']}"},
+    ):
+        answer = asked(ada, workflow, text={"class": "File", "checksum": digest, **way})
+        assert (answer.status_code, [one["rule"] for one in answer.json()["data"]]) == (422, [rule])
+    run = ran(
+        ada, workflow, text={"class": "File", "location": f"stemma:file:{said['id']}", "checksum": said["checksum"]}
+    )
+    assert run["inputs"]["text"]["checksum"] == said["checksum"]
+
+
+def test_look_when_an_entry_of_a_catalogue_drips_then_over_when_the_time_of_the_look_is(
+    reaching: Served, servers: Elsewhere
+) -> None:
+    is_over = threading.Event()
+
+    def dripping(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", JSON)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while not is_over.wait(0.1):
+                handler.wfile.write(b" ")
+
+    servers.pages["/datasets/7"] = dripping
+    looker = _Looker(reaching.installation, "group1", budget=_Budget(10, seconds=1.0))
+    place = Place(ENTRY, is_folder=False, subject="", is_placeholder=True)
+    threading.Timer(20, is_over.set).start()
+    with pytest.raises(SourceUnavailable):
+        looker.look([], place)
+    assert not is_over.is_set()
+    is_over.set()
 
 
 def test_execute_when_the_digest_is_given_and_another_comes_then_the_run_fails_with_the_sentence(

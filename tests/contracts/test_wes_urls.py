@@ -104,6 +104,19 @@ def test_submit_when_the_answer_was_lost_then_found_by_its_tags_and_no_new_url_i
     assert bench.engine.report(reference, "").identity.id == "run-0"
 
 
+def test_submit_when_asked_again_after_the_input_came_here_then_told_as_the_server_was_asked_the_last_time(
+    tmp_path: Path,
+) -> None:
+    with scripted_wes(tmp_path, settle_seconds=0) as (server, bench):
+        server.faults["POST /runs"] = once(lambda _: Answered(200, b"{}", cut_after=1))
+        asked = job(bench, lambda _: URL)
+        with pytest.raises(EngineUnreachable):
+            bench.submit(asked)
+        inputs = {**asked.inputs, "text": bench.file("here", "reads.txt")}
+        reference = bench.submit(bench.job(asked.revision, inputs, run_uuid=asked.run_uuid))
+        assert "inputs_by_url" not in (bench.engine.report(reference, "").environment or {"inputs_by_url": None})
+
+
 def test_submit_when_there_is_no_url_then_the_server_hears_nothing_and_it_can_be_tried_again(wes) -> None:
     server, bench = wes
 
@@ -153,6 +166,21 @@ def test_submit_when_the_server_repeats_it_in_its_refusal_then_the_key_is_left_o
         (f"https://a.b/c?x={KEY}", "https://a.b/c?x=***"),
         (f"see https://a.b/c?{KEY} there", "see https://a.b/c?*** there"),
         (f"X-Amz-Signature%3D{KEY}", "X-Amz-Signature%3D***"),
+        ("https://a.b/c?hash=S&access=S&sid=S", "https://a.b/c?hash=***&access=***&sid=***"),
+        ("https://a.b/c?t=eyJhbGc.eyJzdWIi.c2ln", "https://a.b/c?t=***"),
+        ("https://a.b/c?t=abcdefghij/klmnopqrst", "https://a.b/c?t=***"),
+        (
+            r"{\"url\":\"https://a.b/c?y=1\u0026sig=S\u0026x=1\"}",
+            r"{\"url\":\"https://a.b/c?y=1\u0026sig=***\u0026x=1\"}",
+        ),
+        ("u=https%3A%2F%2Fa.b%3Fy%3D1%26sig%3DS%26x%3D1", "u=https%3A%2F%2Fa.b%3Fy%3D1%26sig%3D***%26x%3D1"),
+        ("{'X-Amz-Signature': 'S', 'sig': ['S'], 'y': '1'}", "{'X-Amz-Signature': '***', 'sig': ['***'], 'y': '1'}"),
+        (r"{\"X-Amz-Security-Token\":\"S\"}", r"{\"X-Amz-Security-Token\":\"***\"}"),
+        ("https://a.b/c?year=2014&file=rain.csv", "https://a.b/c?year=2014&file=rain.csv"),
+        (
+            '{"checksum": "sha1$da39a3ee5e6b4b0d3255bfef95601890"}',
+            '{"checksum": "sha1$da39a3ee5e6b4b0d3255bfef95601890"}',
+        ),
         ("https://a.b/c?year=2012&day=3 is fine; A=1", "https://a.b/c?year=2012&day=3 is fine; A=1"),
         ("what? yes & A=/usr/lib/x86_64-linux-gnu/libc.so", "what? yes & A=/usr/lib/x86_64-linux-gnu/libc.so"),
     ],
@@ -161,7 +189,13 @@ def test_text_when_urls_have_keys_then_they_are_hidden_and_nothing_else(text: st
     assert texts.without_keys(text) == seen
 
 
-@pytest.mark.parametrize("text", ["?" + "sig" * 400_000, "?a=b&" * 300_000, "https://" * 150_000, "&" * 1_000_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "?" + "sig" * 400_000, "?a=b&" * 300_000, "https://" * 150_000, "&" * 1_000_000, "%26" * 400_000,
+        "?" + "%25" * 400_000, "'x-amz-" + "a-" * 500_000, "'sig': '" * 100_000, "x-amz-signature'" + " " * 500_000,
+    ],
+)  # fmt: skip
 def test_text_when_hostile_then_looked_through_in_one_go(text: str) -> None:
     assert len(texts.without_keys(text)) <= len(text) + 3
 

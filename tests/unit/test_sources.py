@@ -1,5 +1,7 @@
 """Addresses in inputs: how they are told apart, shown, and what folders and late files become."""
 
+from concurrent.futures import Future
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from stemma.cwl.arrivals import unknown_files, with_contents
 from stemma.cwl.filereferences import FileReference, SourceKind, problem_of
 from stemma.errors import SourceUnusable
-from stemma.lifecycle.sources import as_tree, shown
+from stemma.lifecycle.sources import _LOOKERS, _let_another, as_tree, shown
 from stemma.records import Content
 from stemma.storages.protocol import Listed, SourceInfo
 
@@ -68,12 +70,34 @@ def test_checksum_when_written_as_cwl_has_it_then_it_is_what_the_bytes_must_have
         ("https://d.example.org/a?S3CR3T", "https://d.example.org/a"),
         ("https://u:p@d.example.org/a#token=S", "https://d.example.org/a"),
         ("https://d.example.org/a?year=2012", "https://d.example.org/a?year=2012"),
+        ("https://d.example.org/a?year=2014&file=rain.csv", "https://d.example.org/a?year=2014&file=rain.csv"),
+        ("https://d.example.org/a?t=eyJhbGc.eyJzdWIi.c2lnbmF0", "https://d.example.org/a"),
+        ("https://d.example.org/a?to=https%3A%2F%2Fb.org%3Fsig%3DS", "https://d.example.org/a"),
         ("s3://bucket/what?sig=x", "s3://bucket/what?sig=x"),
         ("https://[broken?sig=x", "https://[broken"),
     ],
 )
 def test_shown_when_the_query_gives_access_then_it_is_left_out(address: str, seen: str) -> None:
     assert shown(address) == seen
+
+
+def test_let_another_when_some_looks_go_on_then_after_them() -> None:
+    looks: list[Future[Any]] = [Future() for _ in range(3)]
+    looks[1].cancel()
+    taken = 0
+    try:
+        while _LOOKERS.acquire(blocking=False):
+            taken += 1
+        _let_another(iter(looks))
+        for look in (looks[0], looks[2]):
+            assert not _LOOKERS.acquire(blocking=False)
+            look.set_result(None)
+        taken -= 1
+        assert _LOOKERS.acquire(blocking=False)
+        taken += 1
+    finally:
+        for _ in range(taken):
+            _LOOKERS.release()
 
 
 def test_tree_when_files_lie_in_folders_then_they_are_found_there() -> None:

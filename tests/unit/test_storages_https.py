@@ -18,6 +18,7 @@ from stemma.errors import (
     TooLarge,
 )
 from stemma.settings import Settings
+from stemma.storages import haste
 from stemma.storages.https import HttpsStorage
 from stemma.storages.outgoing import Outgoing
 from support.elsewhere import ADDRESS, elsewhere, page, redirect
@@ -276,6 +277,27 @@ def test_read_when_slower_than_a_byte_a_second_then_unavailable_in_time():
         with pytest.raises(SourceUnavailable):
             read(storage, f"http://{host}/file")
         assert time.monotonic() - started < 20
+        storage.close()
+
+
+def test_info_when_a_small_file_comes_slowly_then_told_without_waiting_for_it():
+    with speaking(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", *[b"x"] * 1000, pause=0.2) as host:
+        storage = opened(host)
+        assert storage.info(f"http://{host}/file").size_bytes == 1000
+        storage.close()
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/html\r\n\r\n1;"
+
+
+@pytest.mark.parametrize("deed", [read, lambda s, url: list(s.list(url, limit=5))])
+def test_anything_when_it_has_to_be_over_then_unavailable_in_time_however_steadily_it_drips(deed):
+    with speaking(CHUNKED, *[b"x"] * 1000, pause=0.1) as host:
+        storage = opened(host)
+        started = time.monotonic()
+        with pytest.raises(SourceUnavailable), haste.over_by(started + 1):
+            deed(storage, f"http://{host}/d/")
+        assert time.monotonic() - started < 10
         storage.close()
 
 

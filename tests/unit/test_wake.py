@@ -102,6 +102,32 @@ def test_following_when_its_run_has_news_knows_it_once(home: Path) -> None:
     assert not other.has_news()
 
 
+def test_bell_when_others_ring_while_it_is_made_then_its_pipe_stays(home: Path) -> None:
+    is_over = threading.Event()
+
+    def ring() -> None:
+        while not is_over.is_set():
+            wake_workers(home)
+
+    ringing = threading.Thread(target=ring)
+    ringing.start()
+    try:
+        for number in range(500):
+            bell = Bell(home, f"w{number}")
+            is_there = (home / "wake" / f"w{number}.pipe").exists()
+            bell.close()
+            assert is_there
+    finally:
+        is_over.set()
+        ringing.join()
+    assert list((home / "wake").iterdir()) == []
+
+
+def test_tell_followers_when_it_cannot_be_written_is_no_error(home: Path) -> None:
+    (home / "wake").write_text("no folder: NotADirectoryError, as for whatever else a disk may say")
+    tell_followers(home, 1)
+
+
 def test_tell_followers_when_the_data_folder_is_gone_is_no_error(home: Path) -> None:
     tell_followers(home / "gone", 1)
     assert not (home / "gone").exists()

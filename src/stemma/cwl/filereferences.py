@@ -48,6 +48,10 @@ class SourceKind(Enum):
     """A Directory of the files that it lists; they are references of their own."""
 
 
+_COMPARED: Final = frozenset({SourceKind.REMOTE, SourceKind.PLATFORM, SourceKind.ENTITY, SourceKind.CONTENT})
+"""Whose bytes are compared with the digest that is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileSource:
     """Where the bytes of one File come from."""
@@ -117,7 +121,7 @@ def problem_of(value: Mapping[str, Json]) -> str | None:
         source = _source(value)
     except ValueError as error:
         return str(error)
-    return _checksum_problem(value) if source.kind in {SourceKind.REMOTE, SourceKind.PLATFORM} else None
+    return _checksum_problem(value) if source.kind in _COMPARED else None
 
 
 def _checksum_problem(value: Mapping[str, Json]) -> str | None:
@@ -126,8 +130,8 @@ def _checksum_problem(value: Mapping[str, Json]) -> str | None:
     if checksum is None or (isinstance(checksum, str) and _CHECKSUM.fullmatch(checksum)):
         return None
     return (
-        "checksum of a file elsewhere is sha256: and 64 hexadecimal digits, or sha1$ and 40, in lower case; "
-        "leave it out if you have none"
+        "checksum of a file that is not sent along is sha256: and 64 hexadecimal digits, or sha1$ and 40, "
+        "in lower case; leave it out if you have none"
     )
 
 

@@ -99,6 +99,7 @@ class InputFiles:
                 return self._from_entity(value, place, int(source.text), placeholder(source.text))
             case SourceKind.CONTENT:
                 content = contents.held_by(self.session, source.text, self._groups(place))
+                self._compare(value, place, content)
                 return self._occurrence(value, place, content, source.text)
             case SourceKind.LITERAL:
                 content = self.literals[source.text]
@@ -130,7 +131,21 @@ class InputFiles:
             raise PlaceholderNotFound(place.port, written) from error
         if file.content is None:
             raise PlaceholderNotFound(place.port, written)
+        self._compare(value, place, file.content)
         return self._occurrence(value, place, file.content, file.basename, derived_from=(file.uuid,))
+
+    def _compare(self, value: dict[str, Any], place: Place, content: Content) -> None:
+        """Whether a file of this service has the digest that is expected of it. It is not read here: others wait."""
+        expected = FileReference(place.port, place.position, value).expected
+        if expected is None or expected == content.sha256:
+            return
+        what = f"input {place.port!r}{place.position}"
+        if len(expected) == len(content.sha256):
+            message = f"{what} is not what was expected: its digest is {content.sha256}, not {expected}"
+            self.findings.append(Finding(message, "inputs/digest-mismatch"))
+        else:
+            message = f"{what} is a file of this service, which knows files by their SHA-256 alone: give it sha256:…"
+            self.findings.append(Finding(message, "inputs/digest-unknown"))
 
     def _from_elsewhere(self, value: dict[str, Any], place: Place) -> Json:
         reference = FileReference(place.port, place.position, value)

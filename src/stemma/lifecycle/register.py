@@ -14,6 +14,7 @@ from stemma.errors import DuplicateWorkflow, EntryChanging, Finding, InvalidRequ
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.installation import Installation
+from stemma.lifecycle.replicate.guard import giving_out
 from stemma.lifecycle.validate import Upload, Validated, validate
 from stemma.records import BundleFile, WorkflowRecord
 from stemma.store.content import ContentStore
@@ -60,9 +61,8 @@ def register(
         if workflows.exists(session, group=owner, name=name, version=version):
             raise DuplicateWorkflow(name, version)
     validated = validate(installation, spec, inputs, main=main)
-    new = _stored(installation.store, validated)
 
-    def write(session: Session) -> Registered:
+    def write(session: Session, new: NewRevision) -> Registered:
         now = clock.now()
         people.remember(session, principal.person, now)
         workflow_id = workflows.add(session, group=owner, name=name, version=version, by=principal.person, now=now)
@@ -71,7 +71,9 @@ def register(
         audit.record(session, principal, Deed.REGISTER, workflow_id, group=owner, now=now)
         return Registered(workflow, number, changed=True, warnings=validated.checked.warnings)
 
-    return installation.database.write(write)
+    with giving_out(installation.settings.home):  # the bytes stay until it is written down whose they are
+        new = _stored(installation.store, validated)
+        return installation.database.write(lambda session: write(session, new))
 
 
 def update(
@@ -123,17 +125,16 @@ def _update(installation: Installation, principal: Principal, workflow_id: int, 
         workflow = workflows.get(session, workflow_id, principal.groups)
         row = workflows.revision_row(session, workflow_id, workflow.latest_number)
     check_name(name or workflow.name, version or workflow.version)
-    new: NewRevision | None = None
-    warnings: tuple[Finding, ...] = ()
+    validated: Validated | None = None
     if spec is not None or inputs is not None:
         main = main or (row.main_path if spec is None else _fragment_of(row.main_path))
         spec = spec or Upload(row.spec_name, installation.store.read(row.spec_sha256))
         if inputs is None and row.inputs_sha256 is not None:
             inputs = Upload(row.inputs_name or "inputs.yml", installation.store.read(row.inputs_sha256))
         validated = validate(installation, spec, inputs, main=main)
-        new, warnings = _stored(installation.store, validated), validated.checked.warnings
+    warnings = validated.checked.warnings if validated else ()
 
-    def write(session: Session) -> Registered:
+    def write(session: Session, new: NewRevision | None) -> Registered:
         current = workflows.get(session, workflow_id, principal.groups, for_update=True)
         if new is not None and current.latest_number != row.number:
             raise _OutdatedError
@@ -147,7 +148,9 @@ def _update(installation: Installation, principal: Principal, workflow_id: int, 
         audit.record(session, principal, Deed.UPDATE, workflow_id, group=workflow.group, now=clock.now())
         return Registered(workflow, number, changed=changed, warnings=warnings)
 
-    return installation.database.write(write)
+    with giving_out(installation.settings.home):  # see register
+        new = _stored(installation.store, validated) if validated else None
+        return installation.database.write(lambda session: write(session, new))
 
 
 def unregister(installation: Installation, principal: Principal, workflow_id: int) -> None:

@@ -1,11 +1,11 @@
 """What the addresses in an input object lead to: looked at when a run is submitted, brought here when it needs them."""
 
-import re
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -26,9 +26,11 @@ from stemma.errors import (
     TooLarge,
     TooManyFetches,
 )
+from stemma.hiding import may_be_a_key
 from stemma.lifecycle.remotes import storage_for
 from stemma.lifecycle.remotes_addresses import serving
 from stemma.records import Json
+from stemma.storages.haste import over_by
 from stemma.storages.platform import Platform
 
 if TYPE_CHECKING:
@@ -50,12 +52,7 @@ _LOOKERS: Final = threading.BoundedSemaphore(16)
 """So many submissions look around at a time in this process: slow servers must not use up its threads."""
 _LOOKER_SECONDS: Final = 5.0
 _TRIED_SECONDS: Final = 60
-_SECRET: Final = re.compile(
-    r"sig|token|secret|key|credential|pass|pwd|^pw$|auth|access|jwt|code|ticket|session|^sid$|mac|hash|policy|x-amz|x-goog",
-    re.IGNORECASE,
-)
 _BOTH: Final = "a file and a folder there have the same name"
-_LONG: Final = re.compile(r"[\w+/=-]{20,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,21 +123,23 @@ def look_at(
         raise TooLarge("what the inputs name elsewhere", MAX_LOOKS, "addresses")
     if sum(place.is_placeholder for place in ports) > MAX_PLACEHOLDERS:
         raise TooLarge("what the inputs name elsewhere", MAX_PLACEHOLDERS, "addresses")
-    if not _LOOKERS.acquire(timeout=_LOOKER_SECONDS):
-        raise TooManyFetches
-    try:
-        return _looked(_Looker(installation, owner.group, frozenset(url_kinds)), ports)
-    finally:
-        _LOOKERS.release()
+    looker = _Looker(installation, owner.group, frozenset(url_kinds))
+    with _looking(looker, ports) as looks:
+        return _gathered(looks, ports, looker.budget)
 
 
 class _Budget:
     """What the looks of one submission may take together."""
 
-    def __init__(self, files: int = MAX_FILES) -> None:
-        self._until = time.monotonic() + _LOOK_SECONDS
+    def __init__(self, files: int = MAX_FILES, seconds: float = _LOOK_SECONDS) -> None:
+        self._until = time.monotonic() + seconds
         self._files = self._most = files
         self._guard = threading.Lock()
+
+    @property
+    def until(self) -> float:
+        """When its time is over, by :func:`time.monotonic`."""
+        return self._until
 
     @property
     def left_seconds(self) -> float:
@@ -164,15 +163,36 @@ class _Budget:
             yield one
 
 
-def _looked(looker: "_Looker", ports: Mapping[Place, str]) -> dict[Place, Looked]:
-    """Look at all places, several at a time."""
-    known = _known_remotes(looker.installation, looker.group, {place.subject for place in ports})
-    threads = ThreadPoolExecutor(min(_LOOKS_AT_ONCE, len(ports)), "look")
+@contextmanager
+def _looking(looker: "_Looker", places: Collection[Place]) -> "Iterator[dict[Place, Future[Looked]]]":
+    """Looks at all ``places``, several at a time. Nobody waits for those that are under way when this is left.
+
+    Raises:
+        TooManyFetches: as many as may be look around at the moment.
+    """
+    if not _LOOKERS.acquire(timeout=_LOOKER_SECONDS):
+        raise TooManyFetches
+    looks: dict[Place, Future[Looked]] = {}
     try:
-        looks = {place: threads.submit(looker.look, known[place.subject], place) for place in ports}
-        return _gathered(looks, ports, looker.budget)
+        known = _known_remotes(looker.installation, looker.group, {place.subject for place in places})
+        threads = ThreadPoolExecutor(min(_LOOKS_AT_ONCE, len(places)), "look")
+        try:
+            for place in places:
+                looks[place] = threads.submit(looker.look, known[place.subject], place)
+            yield looks
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
     finally:
-        threads.shutdown(wait=False, cancel_futures=True)
+        _let_another(iter(looks.values()))
+
+
+def _let_another(looks: "Iterator[Future[Looked]]") -> None:
+    """Let another submission look around when all ``looks`` are over: until then they have their threads."""
+    for look in looks:
+        if not look.done():
+            look.add_done_callback(lambda _: _let_another(looks))
+            return
+    _LOOKERS.release()
 
 
 def look_each(
@@ -185,19 +205,9 @@ def look_each(
     """
     if not places:
         return {}
-    if not _LOOKERS.acquire(timeout=_LOOKER_SECONDS):
-        raise TooManyFetches
-    try:
-        known = _known_remotes(installation, group, {place.subject for place in places})
-        looker = _Looker(installation, group, budget=_Budget(limit))
-        threads = ThreadPoolExecutor(min(_LOOKS_AT_ONCE, len(places)), "look")
-        try:
-            looks = {place: threads.submit(looker.look, known[place.subject], place) for place in places}
-            return {place: _seen(place, look, looker.budget) for place, look in looks.items()}
-        finally:
-            threads.shutdown(wait=False, cancel_futures=True)
-    finally:
-        _LOOKERS.release()
+    looker = _Looker(installation, group, budget=_Budget(limit))
+    with _looking(looker, places) as looks:
+        return {place: _seen(place, look, looker.budget) for place, look in looks.items()}
 
 
 def _seen(place: Place, look: "Future[Looked]", budget: _Budget) -> "Looked | StemmaError":
@@ -251,6 +261,10 @@ class _Looker:
 
     def look(self, known: "list[Remote]", place: Place) -> Looked:
         """What is at ``place``; ``known`` are the registered places that it may be reached through."""
+        with over_by(self.budget.until):
+            return self._look(known, place)
+
+    def _look(self, known: "list[Remote]", place: Place) -> Looked:
         if place.is_placeholder:
             return self._look_through(known, place.address, Owner(place.subject, self.group))
         remote = serving(known, place.address)
@@ -283,7 +297,10 @@ class _Looker:
             number = platform.own_file(named, what)
             if number is not None:
                 return Looked(number=number, source={"url": shown(named), "catalogue": what})
-            remote = remote if remote is not None and serving(known, named) == remote else None
+            served_from = str(info.told.get("served_from") or url)
+            # Where it redirects elsewhere the catalogue is a stranger's too.
+            if remote is not None and not serving(known, named) == serving(known, served_from) == remote:
+                remote = None
             storage = storage_for(self.installation, remote, named, owner)
             info = storage.info(named)
             source["catalogue"] = what
@@ -330,12 +347,8 @@ def shown(address: str) -> str:
         return address.partition("?")[0]
     if parts.scheme.lower() not in {"http", "https"}:
         return address
-    query = "" if any(_may_be_a_key(name, value) for name, value in said) else parts.query
+    query = "" if any(may_be_a_key(name, value) for name, value in said) else parts.query
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
-
-
-def _may_be_a_key(name: str, value: str) -> bool:
-    return not value or _SECRET.search(name) is not None or _LONG.search(value) is not None
 
 
 def as_tree(listed: Iterable["Listed"]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 from stemma.errors import SourceNotFound, SourceUnusable, TooLarge
+from stemma.storages import haste
 from stemma.storages.addresses import Target
 from stemma.storages.paths import MAX_DEPTH, checked_path
 from stemma.storages.protocol import Listed, SourceInfo
@@ -35,8 +36,14 @@ class HtmlListing:
         found = sorted(self._below(base, folder.shown, limit))
         if not found:
             raise SourceNotFound(folder.shown)
+        end = haste.end()
+
+        def looked_at(one: tuple[str, str]) -> Listed:
+            with haste.over_by(end):
+                return Listed(one[0], self._info(one[1]))
+
         with ThreadPoolExecutor(_LOOKED_AT_ONCE) as pool:
-            yield from pool.map(lambda one: Listed(one[0], self._info(one[1])), found)
+            yield from pool.map(looked_at, found)
 
     def _below(self, base: str, what: str, limit: int) -> list[tuple[str, str]]:
         """Path and address of each file; folders are asked level by level."""

@@ -8,6 +8,7 @@ import base64
 import contextlib
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
@@ -28,6 +29,7 @@ CONNECTIONS: Final = 64
 _PART, _BEYOND = 206, 416
 _NO_OPTIONS: Final = frozenset({400, 404, 405, 410, 501})
 _SMALL_BYTES: Final = 64 * 1024
+_SMALL_SECONDS: Final = 2.0
 _RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _NO_RANGE: Final = re.compile(r"bytes \*/([0-9]{1,18})")
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
@@ -71,8 +73,7 @@ class HttpsStorage:
                 raise SourceUnusable(what, "its server does not say how large it is")
             found = _info(address, answer)
             if found.size_bytes is not None and found.size_bytes <= _SMALL_BYTES:
-                for _ in _body(answer):  # so that the connection can be used again
-                    pass
+                _drain(answer)
             return found
 
     @contextmanager
@@ -186,6 +187,14 @@ def _without_query(address: str) -> str:
 
 def _body(answer: Answer) -> Iterator[bytes]:
     return iter(answer.read, b"")
+
+
+def _drain(answer: Answer) -> None:
+    """Take what is left of a small answer, so that the connection can be used again; not where it comes slowly."""
+    end = time.monotonic() + _SMALL_SECONDS
+    for _ in _body(answer):
+        if time.monotonic() > end:
+            return
 
 
 def _part(answer: Answer, offset: int, length: int | None, what: str) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from stemma.errors import (
     SourceUnavailable,
     SourceUnusable,
 )
+from stemma.storages import haste
 from stemma.storages.addresses import Policy, Target
 from stemma.storages.connections import OutOfTime
 from stemma.storages.outgoing import Answer, Outgoing, telling
@@ -39,7 +40,10 @@ Credential = Callable[[Target], Mapping[str, str]]
 
 
 class Calm:
-    """The patience of a session: so long until an answer begins, and no silence longer than allowed after that."""
+    """The patience of a session: so long until an answer begins, and no silence longer than allowed after that.
+
+    Where the thread itself has to be done by some time (:mod:`stemma.storages.haste`), it goes no further than that.
+    """
 
     read_bytes = CHUNK_BYTES
 
@@ -52,12 +56,11 @@ class Calm:
         """The seconds to wait now."""
         end: float | None = getattr(self._of_thread, "end", None)
         usual = self._silence_seconds if at_most is None else at_most
-        if end is None:
-            return usual
-        left = end - time.monotonic()
+        hurry = haste.seconds_left()
+        left = min(usual if end is None else end - time.monotonic(), usual if hurry is None else hurry, usual)
         if left <= 0:
             raise OutOfTime
-        return min(left, usual)
+        return left
 
     def pace(self) -> Pace:
         """A byte a second, over the time that may pass in silence."""

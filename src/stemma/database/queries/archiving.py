@@ -105,17 +105,19 @@ def note(session: Session, route: Route, contents: Collection[Content]) -> None:
     insert_missing(session, ArchivedRow, rows)
 
 
-def deserted(session: Session, route: Route) -> list[str]:
-    """What other data folders noted long ago and do not copy."""
+def deserted(session: Session, route: Route, after: str) -> list[str]:
+    """A page of what other data folders noted long ago and do not copy, by digest."""
     query = (
         select(_ARCHIVED.c.sha256)
         .where(
             _ARCHIVED.c.archive == route.archive,
             _ARCHIVED.c.home != route.home,
+            _ARCHIVED.c.sha256 > after,
             _ARCHIVED.c.state.in_([ArchiveState.WANTED.value, ArchiveState.COPYING.value]),
             _ARCHIVED.c.noted_at < clock.now() - _DESERTED,
             _ARCHIVED.c.lease_until <= clock.now(),
         )
+        .order_by(_ARCHIVED.c.sha256)
         .limit(_PAGE)
     )
     return list(session.execute(query).scalars())

@@ -31,7 +31,7 @@ from stemma.engines.wes import submission, suitability
 from stemma.engines.wes.answers import ServiceInfo
 from stemma.engines.wes.fetching import Bytes
 from stemma.engines.wes.folder import OutputPort, Trail, WesFolder
-from stemma.engines.wes.following import Follower
+from stemma.engines.wes.following import Follower, environment_of
 from stemma.engines.wes.logs import text_of
 from stemma.engines.wes.outputs import TAG, handed_through, read_elsewhere
 from stemma.engines.wes.request import asking
@@ -208,7 +208,7 @@ class WesEngine:
             facts=chapter.facts,
             started_at=trail.started_at,
             ended_at=ending.at if ending is not None else None,
-            environment=beginning.environment if beginning is not None else None,
+            environment=environment_of(beginning, trail),
             outputs=ending.outputs if ending is not None else None,
             reason=reason,
             identity=EngineIdentity(trail.run_id, trail.name) if trail.run_id is not None else None,

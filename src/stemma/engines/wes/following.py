@@ -32,6 +32,14 @@ _JOURNAL_BYTES: Final = 4 * 1024 * 1024
 _MOST_BARE_TASKS: Final = 100
 
 
+def environment_of(beginning: Beginning | None, trail: Trail) -> dict[str, Json] | None:
+    """What is known of where it runs, and how many inputs the server reads where they lie: that is not known before it
+    is asked, and may be another number when it is asked again."""
+    if beginning is None:
+        return None
+    return {**beginning.environment, **({"inputs_by_url": trail.handed} if trail.handed else {})}
+
+
 class Follower:
     """Follows one run. Only one does at a time: whoever holds the lock of its folder."""
 
@@ -168,7 +176,6 @@ class Follower:
             "workflow_engine": trail.engine,
             "run": trail.run_id,
             "containers": "decided by the server",
-            "inputs_by_url": trail.handed or None,
         }
         return {key: value for key, value in known.items() if value is not None}
 

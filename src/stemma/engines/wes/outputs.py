@@ -115,7 +115,9 @@ class Outputs:
         if isinstance(value, list):
             return [self._value(part, place.within(f"[{index}]")) for index, part in enumerate(value)]
         if not isinstance(value, dict):
-            return texts.without_keys(value) if self._trail.handed and isinstance(value, str) else value
+            # Who was asked several times may tell of an asking that had more URLs than the last.
+            may_have_keys = self._trail.handed > 0 or self._trail.asked > 1
+            return texts.without_keys(value) if may_have_keys and isinstance(value, str) else value
         if value.get("class") in _CLASSES:
             return self._object(value, place)
         return {key: self._value(part, place.within(f".{key}")) for key, part in value.items() if key != TAG}

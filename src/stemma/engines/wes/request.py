@@ -40,6 +40,8 @@ class Asking:
 
     fields: dict[str, str]
     attachments: list[tuple[str, "Attachment"]]
+    by_url: int = 0
+    """How many inputs the server is to read where they lie."""
     """Names, and what is sent by them."""
 
 
@@ -123,7 +125,7 @@ def asking(
     if engine_parameters:
         fields["workflow_engine_parameters"] = _json(engine_parameters)
     bundle = [(f"bundle/{_inside(file.path)}", store_path(file.content.sha256)) for file in job.revision.files]
-    return Asking(fields, [(name, Attachment(path)) for name, path in (*bundle, *inputs.files)])
+    return Asking(fields, [(name, Attachment(path)) for name, path in (*bundle, *inputs.files)], inputs.by_url)
 
 
 @dataclass(slots=True)
@@ -133,6 +135,7 @@ class _Inputs:
     by_path: bool
     url_of: Callable[[UUID], str] | None
     files: list[tuple[str, Path]] = field(default_factory=list)
+    by_url: int = 0
 
     def value(self, value: Json, port: str) -> Json:
         """``value`` as the server is to have it."""
@@ -147,6 +150,7 @@ class _Inputs:
             if key in value:
                 given[key] = self.value(value[key], port)
         if _TAG in value and value.get(_ELSEWHERE) is True and self.url_of is not None:
+            self.by_url += 1
             return given | _told(value) | {"location": self.url_of(UUID(str(value[_TAG])))}
         if "location" in value or "path" in value:
             given["location"] = self._location(value, port)

@@ -41,6 +41,7 @@ def start(
             return
         _let_settle(trail, settle_seconds)
     request = asking()
+    trail.handed = request.by_url  # another number than before, where some of them have come here meanwhile
     trail.asked += 1
     trail.asked_at = clock.now()
     folder.keep(trail)

@@ -211,7 +211,7 @@ class Archivist:
         if not ours:
             return
         try:
-            self._installation.database.write(lambda session: self._write(session, route, ours))
+            self._write_down(route, ours)
         except Unavailable:
             for one in ended:  # to be written when the database answers again
                 self._ended.put(one)
@@ -223,6 +223,28 @@ class Archivist:
         trouble = next((error for _, error in ours if isinstance(error, Unavailable)), None)
         if trouble is not None:
             raise trouble
+
+    def _write_down(self, route: Route, ended: list[tuple[Claimed, Exception | None]]) -> None:
+        try:
+            self._installation.database.write(lambda session: self._write(session, route, ended))
+        except Unavailable:
+            raise
+        except Exception:
+            incident = clock.new_uuid().hex[-12:]
+            logger.exception("what was archived could not be written down at once (incident %s)", incident)
+            # One of them is to blame, and the others need not wait for it.
+            for one in ended:
+                self._write_alone(route, one)
+
+    def _write_alone(self, route: Route, one: tuple[Claimed, Exception | None]) -> None:
+        """Write down one that has ended; where that cannot be, it is copied anew when its lease has passed."""
+        try:
+            self._installation.database.write(lambda session: self._write(session, route, [one]))
+        except Unavailable:
+            raise
+        except Exception:
+            incident = clock.new_uuid().hex[-12:]
+            logger.exception("the copy of %s could not be written down (incident %s)", one[0].content.sha256, incident)
 
     def _write(self, session: Session, route: Route, ended: list[tuple[Claimed, Exception | None]]) -> None:
         for claimed, error in sorted(ended, key=lambda one: one[0].content.sha256):

@@ -67,8 +67,15 @@ class News:
 
     def _adopt(self) -> None:
         """Take over what another data folder noted and does not copy, where it lies here as well."""
-        with self._installation.database.reading() as session:
-            left = archiving.deserted(session, self._route)
-        here = [digest for digest in left if self._installation.store.has(digest)]
+        after = ""
+        while True:
+            with self._installation.database.reading() as session:
+                left = archiving.deserted(session, self._route, after)
+            if not left:
+                return
+            after = left[-1]
+            self._take_over([digest for digest in left if self._installation.store.has(digest)])
+
+    def _take_over(self, here: list[str]) -> None:
         if here:
             self._installation.database.write(lambda session: archiving.adopt(session, self._route, here))

@@ -10,6 +10,7 @@ from stemma import clock
 from stemma.database.queries import archive as queries
 from stemma.database.queries import archiving
 from stemma.database.queries.archive import Route
+from stemma.database.queries.archiving import Claimed
 from stemma.errors import ArchiveUnavailable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import dropping
@@ -18,8 +19,9 @@ from stemma.storages.archive import Archive
 
 logger = logging.getLogger(__name__)
 
-IN_USE_SECONDS: Final = 10.0
-"""What came or was asked for so lately stays: somebody may be about to open it."""
+IN_USE_SECONDS: Final = 300.0
+"""What came, was kept or was asked for so lately stays: somebody may be about to open it, or to write down that it is
+used, which a submission does after it has looked around elsewhere."""
 _LOOKED_AT: Final = 500
 _AT_A_TIME: Final = 50
 _REMOVAL: Final = timedelta(hours=1)
@@ -41,16 +43,22 @@ def route_of(installation: Installation, archive: Archive) -> Route:
 
 
 def droppable(installation: Installation) -> list[Lying]:
-    """What the store may let go, the one first that was used longest ago."""
+    """What the store may let go, the one first that was used longest ago; nothing that was asked for just now."""
     archive = installation.archive
     if archive is None:
         return []
+    before = unused_since()
     found: list[Lying] = []
     for part in batches((content.sha256 for content in installation.store.contents()), _LOOKED_AT):
         with installation.database.reading() as session:
             free = queries.droppable(session, route_of(installation, archive), part)
         found += filter(None, (_lying(installation, digest) for digest in sorted(free)))
-    return sorted(found, key=lambda one: (one.used_at, one.sha256))
+    return sorted((one for one in found if one.used_at < before), key=lambda one: (one.used_at, one.sha256))
+
+
+def unused_since() -> float:
+    """What was asked for after that time stays in the store."""
+    return clock.now().timestamp() - IN_USE_SECONDS
 
 
 def _lying(installation: Installation, sha256: str) -> Lying | None:
@@ -71,8 +79,8 @@ def let_go(installation: Installation, digests: Sequence[str]) -> dict[str, int]
     archive = installation.archive
     if archive is None:
         return {}
-    sure = [digest for digest in digests if _lies_there(installation, archive, digest)]
-    before = clock.now().timestamp() - IN_USE_SECONDS
+    sure = [digest for digest in digests if lies_there(installation, archive, digest)]
+    before = unused_since()
     gone: dict[str, int] = {}
     with dropping(installation.settings.home):
         with installation.database.reading() as session:
@@ -84,8 +92,12 @@ def let_go(installation: Installation, digests: Sequence[str]) -> dict[str, int]
     return gone
 
 
-def _lies_there(installation: Installation, archive: Archive, sha256: str) -> bool:
-    """Whether the archive has all of it, whatever was written down; where it does not, it is copied anew."""
+def lies_there(installation: Installation, archive: Archive, sha256: str) -> bool:
+    """Whether the archive has all of it, whatever was written down; where it does not, it is copied anew.
+
+    Raises:
+        ArchiveUnavailable: it cannot be asked.
+    """
     with installation.database.reading() as session:
         sizes = queries.archived_of(session, [sha256], archive.name)
     if sha256 not in sizes:
@@ -159,6 +171,9 @@ def _remove(installation: Installation, archive: Archive, digests: Sequence[str]
     left = {one.content.sha256: one.fence for one, _ in claimed}
     try:
         for one, lay_there in claimed:
+            if not _is_still_ours(installation, archive, one):  # it was stopped for so long that another went on
+                del left[one.content.sha256]
+                continue
             archive.remove(one.content.sha256)
             del left[one.content.sha256]
             database.write(
@@ -169,3 +184,10 @@ def _remove(installation: Installation, archive: Archive, digests: Sequence[str]
     except ArchiveUnavailable:
         database.write(lambda session: archiving.let_be(session, route.archive, left))
         raise
+
+
+def _is_still_ours(installation: Installation, archive: Archive, claimed: Claimed) -> bool:
+    """Whether a removal is nobody else's by now, nor a copy that was made anew; if so, it stays ours for a while."""
+    sha256, until = claimed.content.sha256, clock.now() + _REMOVAL
+    fences = {sha256: claimed.fence}
+    return not installation.database.write(lambda session: archiving.renew(session, archive.name, fences, until))

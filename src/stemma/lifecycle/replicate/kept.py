@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from sqlmodel import Session
@@ -11,7 +11,7 @@ from stemma.database.queries import archive, eviction
 from stemma.database.queries.replicas import Replica
 from stemma.database.queries.storekeeping import ARCHIVED_ADDRESS
 from stemma.errors import Unavailable
-from stemma.lifecycle.archive.upkeep import Lying, droppable, let_go, route_of
+from stemma.lifecycle.archive.upkeep import Lying, droppable, let_go, lies_there, route_of
 from stemma.lifecycle.installation import Installation
 from stemma.planning.situation import HeldFile
 
@@ -19,6 +19,12 @@ logger = logging.getLogger(__name__)
 
 _COUNT_SECONDS: Final = 60.0
 """How often what lies in a bounded store is counted."""
+_SHARE: Final = 20
+"""That takes at most one part in so many of the time."""
+_TIGHT: Final = 0.9
+"""What may be dropped is looked for where more than this share of the store is used, with what comes."""
+_REST_SECONDS: Final = 60.0
+_LONGEST_REST_SECONDS: Final = 900.0
 _OFFERED: Final = 2000
 """So many archived contents are offered to the planner at a time, those first that were used longest ago."""
 _ARCHIVED: Final = "archived "
@@ -29,27 +35,42 @@ class Kept:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
-        self._counted_at = 0.0
+        self._counted_at = self._pause = 0.0
         self._bytes = 0
         self._archived: dict[str, Lying] = {}
+        self._is_offering = False
+        self._failures = 0
+        self._is_resting = False
+        self._rest_until = 0.0
+        """The archive did not answer, and is not asked before that time: others wait for this thread."""
 
-    def count(self, copies: Iterable[Replica]) -> None:
-        """Count what is there beside ``copies``, where that was not done lately."""
-        if self._installation.settings.store_bytes is None:
+    def count(self, copies: Collection[Replica], coming_bytes: int) -> None:
+        """Count what is there beside ``copies``, where that was not done lately; what may be dropped of it where what
+        comes needs room."""
+        limit = self._installation.settings.store_bytes
+        if limit is None:
             return
-        if self._counted_at and time.monotonic() - self._counted_at <= _COUNT_SECONDS:
+        self._is_resting = time.monotonic() < self._rest_until
+        beside = coming_bytes + sum(one.size_bytes or 0 for one in copies)
+        is_recent = self._counted_at and time.monotonic() - self._counted_at <= self._pause
+        is_tight = self.total_bytes + beside > limit * _TIGHT
+        if is_recent and (self._is_offering or not is_tight):
             return
+        began = time.monotonic()
         digests = {one.sha256 for one in copies}
         kept = sum(one.size_bytes for one in self._installation.store.contents() if one.sha256 not in digests)
-        offered = [one for one in droppable(self._installation) if one.sha256 not in digests][:_OFFERED]
+        self._is_offering = kept + beside > limit * _TIGHT
+        lying = droppable(self._installation) if self._is_offering else []
+        offered = [one for one in lying if one.sha256 not in digests][:_OFFERED]
         self._archived = {f"{_ARCHIVED}{one.sha256}": one for one in offered}
         self._bytes = kept - sum(one.size_bytes for one in offered)
         self._counted_at = time.monotonic()
+        self._pause = max(_COUNT_SECONDS, _SHARE * (self._counted_at - began))
 
     @property
     def size_bytes(self) -> int:
         """Of what is not dropped."""
-        return self._bytes
+        return self.total_bytes if self._is_resting else self._bytes
 
     @property
     def total_bytes(self) -> int:
@@ -58,7 +79,9 @@ class Kept:
 
     @property
     def files(self) -> tuple[HeldFile, ...]:
-        """What may be dropped, as the planner is told of it."""
+        """What may be dropped, as the planner is told of it; nothing while the archive is not asked."""
+        if self._is_resting:
+            return ()
         return tuple(
             HeldFile(key, one.size_bytes, _ARCHIVED.strip(), one.used_at) for key, one in self._archived.items()
         )
@@ -69,25 +92,59 @@ class Kept:
 
     def drop(self, key: str) -> bool:
         """Drop one of :attr:`files`; whether it is gone."""
-        one = self._archived.pop(key, None)
-        if one is None:
+        one = self._archived.get(key)
+        if one is None or self._is_resting:
             return False
         try:
             gone = bool(let_go(self._installation, [one.sha256]))
         except Unavailable as error:
-            logger.warning("an archived file is not dropped: %s", getattr(error, "reason", error))
-            gone = False
+            self._rest(error)
+            return False
+        self._failures = 0
+        del self._archived[key]
         if not gone:  # it is not asked about again until all is counted anew
             self._bytes += one.size_bytes
         return gone
 
+    def lies_there(self, sha256: str) -> bool:
+        """Whether the archive, which is asked, has all of a content."""
+        archive = self._installation.archive
+        if archive is None or self._is_resting:
+            return False
+        try:
+            found = lies_there(self._installation, archive, sha256)
+        except Unavailable as error:
+            self._rest(error)
+            return False
+        self._failures = 0
+        return found
 
-def is_kept(installation: Installation, session: Session, replica: Replica) -> bool:
-    """Whether the bytes of a copy have to stay in the store for something else: unless they came from the archive."""
+    def _rest(self, error: Unavailable) -> None:
+        seconds = min(_REST_SECONDS * 2.0 ** min(self._failures, 10), _LONGEST_REST_SECONDS)
+        self._failures += 1
+        self._is_resting = True
+        self._rest_until = time.monotonic() + seconds
+        logger.warning(
+            "nothing that lies in the archive is dropped for %.0f s: %s", seconds, getattr(error, "reason", error)
+        )
+
+
+def is_kept(installation: Installation, session: Session, replica: Replica, *, is_archived: bool) -> bool:
+    """Whether the bytes of a copy have to stay in the store for something else: unless they came from the archive, and
+    it was asked whether they lie there still."""
     sha256 = replica.sha256
     if sha256 is None or not eviction.is_kept(session, installation.home_id, sha256, replica.id):
         return False
-    if installation.archive is None or not replica.address.startswith(ARCHIVED_ADDRESS):
+    if installation.archive is None or not is_archived or not replica.address.startswith(ARCHIVED_ADDRESS):
         return True
     route = route_of(installation, installation.archive)
     return not archive.droppable(session, route, [sha256], but=(replica.id,))
+
+
+def leans_on_archive(installation: Installation, session: Session, replica: Replica) -> bool:
+    """Whether the bytes of a copy are something else too, and may go for the one reason that the archive has them."""
+    sha256 = replica.sha256
+    if installation.archive is None or sha256 is None or not replica.address.startswith(ARCHIVED_ADDRESS):
+        return False
+    is_something_else = eviction.is_kept(session, installation.home_id, sha256, replica.id)
+    return is_something_else and not is_kept(installation, session, replica, is_archived=True)

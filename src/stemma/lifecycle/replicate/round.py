@@ -5,24 +5,24 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from stemma import clock
-from stemma.database.queries import deliveries, eviction, remotes, replicas, transfers
+from stemma.database.queries import eviction, remotes, transfers
 from stemma.database.queries.archive import digest_in
 from stemma.database.queries.remotes import Remote
-from stemma.database.queries.replicas import NeedState, Replica, ReplicaState
+from stemma.database.queries.replicas import NeedState, Replica
 from stemma.database.queries.storekeeping import ARCHIVED_ADDRESS
 from stemma.engines.protocol import Owner
-from stemma.errors import EngineUnreachable, RemoteNotFound, SourceUnusable, StemmaError, Unavailable
+from stemma.errors import RemoteNotFound, SourceUnusable, StemmaError, Unavailable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.moving.mover import Mover
 from stemma.lifecycle.moving.orders import Order
 from stemma.lifecycle.remotes import storage_for
 from stemma.lifecycle.replicate.ahead import Space
 from stemma.lifecycle.replicate.budgets import Room, budgets, link_of, link_state
-from stemma.lifecycle.replicate.guard import dropping
-from stemma.lifecycle.replicate.kept import Kept, is_kept
+from stemma.lifecycle.replicate.drops import Drops
+from stemma.lifecycle.replicate.kept import Kept
 from stemma.lifecycle.replicate.outlook import Outlook, Reader
 from stemma.lifecycle.replicate.sealed_addresses import opened
 from stemma.lifecycle.sources import shown
@@ -35,6 +35,7 @@ from stemma.planning.situation import (
     StoreState,
     WantedFile,
 )
+from stemma.states import RunState
 from stemma.storages.archive import ArchiveStorage
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 _IN_USE_SECONDS: Final = 2.0
 """How long a copy that could not be taken back is left alone."""
 _SHA1_DIGITS: Final = 40
+AHEAD_LINKS: Final = 16
+"""To how many places at a time what no run needs yet is fetched from: each has streams, which are threads."""
 _SERVED_SECONDS: Final = 60.0
 """How long what a run was given counts, where several share a link."""
 
@@ -57,6 +60,7 @@ class Rounds:
         self._in_use: dict[int, float] = {}
         """Copies that a step reads, until when they are believed to be."""
         self._kept = Kept(installation)
+        self._drops = Drops(installation, self._reader, self._kept)
         self._remotes: dict[int, Remote | None] = {}
         self._needed_by: dict[int, tuple[int, ...]] = {}
         """The runs that need a copy, as they were read last."""
@@ -73,6 +77,7 @@ class Rounds:
         """Do one round. ``claimed`` is what is being moved, with its fences; what is claimed here is added to it."""
         outlook = self._reader.read(clock.now())
         self._remotes.clear()
+        self._drops.begin()
         wanted = {one.id for one in (*outlook.wanted, *outlook.ahead)}
         for replica_id in claimed.keys() - wanted:  # nobody needs it any more
             mover.drop(str(replica_id), keep_part=True)
@@ -87,6 +92,7 @@ class Rounds:
         decided = plan(situation)
         needed = {one.id: one for one in outlook.wanted}
         self._claim(decided, situation, needed, claimed)
+        space = self._space(outlook, claimed)  # runs have taken some of it by now
         self._claim_ahead(outlook.ahead, decided, situation, claimed, space)
         first = [number for fetch in decided.order if (number := int(fetch.key)) in needed]
         behind = [one.id for one in outlook.ahead if one.id in claimed]
@@ -115,7 +121,8 @@ class Rounds:
         now = time.monotonic()
         self._in_use = {replica_id: until for replica_id, until in self._in_use.items() if until > now}
         held = {one.id: one for one in outlook.held}
-        self._kept.count(held.values())
+        coming = sum(one.size_bytes or 0 for one in (*outlook.wanted, *outlook.ahead))
+        self._kept.count(held.values(), coming)
         times: dict[int, int] = {}
         for need in outlook.needs:
             times[need.replica_id] = max(need.times, times.get(need.replica_id, 0))
@@ -156,9 +163,15 @@ class Rounds:
         served: dict[int, int] = {}
         for _, run_id, count in self._served:
             served[run_id] = served.get(run_id, 0) + count
-        for run_id in outlook.runs:
+        for run_id, row in outlook.runs.items():
             slots = self._installation.settings.cores
-            yield RunShare(str(run_id), served_bytes=served.get(run_id, 0), slots=slots, came=run_id)
+            yield RunShare(
+                str(run_id),
+                served_bytes=served.get(run_id, 0),
+                slots=slots,
+                has_begun=row.state != RunState.QUEUED,
+                came=run_id,
+            )
 
     def _claim(
         self, decided: Plan, situation: Situation, needed: dict[int, Replica], claimed: dict[int, tuple[Replica, int]]
@@ -191,10 +204,14 @@ class Rounds:
         ahead = budgets(decided, situation, situation.files)
         now = clock.now()
         chosen: list[Replica] = []
+        links = {link_of(one) for one in wished if one.id in claimed}
         for replica in wished:
             link = ahead[link_of(replica)]
             if replica.id in claimed or replica.not_before > now or not link.is_open:
                 continue
+            if link_of(replica) not in links and len(links) >= AHEAD_LINKS:
+                continue
+            links.add(link_of(replica))
             if space is not None and not self._make_space(space, replica):
                 break
             link.take(replica.size_bytes or 0)
@@ -206,10 +223,10 @@ class Rounds:
         if not space.may_take(replica):
             return False
         while not space.has_room(replica):
-            candidate = space.next_to_drop()
+            candidate = space.next_to_drop() if self._drops.may_go_on() else None
             if candidate is None:
                 return False
-            if self._drop(candidate.id):
+            if self._drops.drop(candidate.id):
                 space.dropped(candidate)
         space.take(replica)
         return True
@@ -246,67 +263,16 @@ class Rounds:
         """Drop copies until there is room for another; whether there is."""
         needed = replica.size_bytes or 0
         while not room.has(needed):
-            candidate = room.next_to_drop()
+            candidate = room.next_to_drop() if self._drops.may_go_on() else None
             if candidate is None:
                 return False
             is_copy = not self._kept.has(candidate)
-            if self._drop(int(candidate)) if is_copy else self._kept.drop(candidate):
+            if self._drops.drop(int(candidate)) if is_copy else self._kept.drop(candidate):
                 room.dropped(candidate)
             elif is_copy:
                 self._in_use[int(candidate)] = time.monotonic() + _IN_USE_SECONDS
         room.take(needed)
         return True
-
-    def _drop(self, replica_id: int) -> bool:
-        """Drop one copy, unless a step reads it; whether it was dropped."""
-        database, home = self._installation.database, self._installation.home_id
-        with dropping(self._installation.settings.home):
-            database.write(lambda session: deliveries.untell_copy(session, replica_id))
-            with database.reading() as session:
-                replica = replicas.get(session, replica_id)
-                needs = replicas.needs(session, [replica_id])
-                runs = self._reader.runs(session, needs)
-                is_needed = is_kept(self._installation, session, replica)
-            if replica.state is not ReplicaState.HERE or not all(self._is_given_back(runs, need) for need in needs):
-                return False
-            # The file first: a row without one heals itself, a file without a row would be lost space.
-            if replica.sha256 is not None and not is_needed:
-                self._installation.store.remove(replica.sha256)
-            kept = [need.occurrence for need in needs if self._has_its_own(runs, need)]
-            dropped = database.write(lambda session: eviction.evict(session, home, replica_id, kept))
-        logger.debug("dropped copy %s (%s bytes)", replica_id, replica.size_bytes)
-        return dropped
-
-    def _is_given_back(self, runs: dict[int, Any], need: replicas.Need) -> bool:
-        """Whether a run lets go of a copy."""
-        if need.state is NeedState.GIVEN:
-            return False
-        if need.state is not NeedState.HERE:
-            return True
-        run = runs.get(need.run_id)
-        engine = self._installation.engines.working().get(run.engine) if run is not None else None
-        recall = getattr(engine, "recall", None)
-        if run is None:
-            return False
-        if run.reference is None:  # its job has nothing yet: what it would have from the beginning is GIVEN
-            return True
-        try:
-            return recall is not None and bool(recall(run.reference, need.occurrence))
-        except EngineUnreachable as error:
-            logger.warning("run %s cannot be asked for a copy: %s", need.run_id, error)
-            return False
-
-    def _has_its_own(self, runs: dict[int, Any], need: replicas.Need) -> bool:
-        """Whether the engine of a run has a whole copy of its own by now."""
-        run = runs.get(need.run_id)
-        engine = self._installation.engines.working().get(run.engine) if run is not None else None
-        keeps = getattr(engine, "keeps", None)
-        return (
-            run is not None
-            and run.reference is not None
-            and keeps is not None
-            and bool(keeps(run.reference, need.occurrence))
-        )
 
     def _order(self, replica_id: int, claimed: dict[int, tuple[Replica, int]]) -> Order | None:
         """What the mover is told of a copy; None where it is not ours to move."""

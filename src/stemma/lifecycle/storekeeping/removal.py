@@ -15,7 +15,7 @@ from stemma import clock
 from stemma.database.queries import archive, eviction, storekeeping
 from stemma.database.queries.storekeeping import Held
 from stemma.errors import ArchiveUnavailable
-from stemma.lifecycle.archive.upkeep import evict_archived, remove_unused, route_of
+from stemma.lifecycle.archive.upkeep import evict_archived, lies_there, remove_unused, route_of, unused_since
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import dropping
 from stemma.lifecycle.storekeeping.inventory import batches
@@ -51,6 +51,7 @@ def evict(
     with installation.database.reading() as session:
         candidates = storekeeping.droppable(session, installation.home_id)
     files = freed = 0
+    silence: str | None = None
     for part in batches(candidates, _DROPPED_AT_A_TIME):
         chosen: list[Held] = []
         for held in part:
@@ -58,11 +59,17 @@ def evict(
                 chosen.append(held)
         if not chosen:
             break
-        dropped, more = _drop(installation, [held.id for held in chosen])
+        asked: dict[str, bool] = {}
+        if silence is None:  # one that does not answer is not asked again and again
+            asked, silence = _asked_for(installation, chosen)
+        may_go = [held.id for held in chosen if asked.get(held.sha256, True)]
+        dropped, more = _drop(installation, may_go, {digest for digest, is_there in asked.items() if is_there})
         files, freed = files + dropped, freed + more
         on_freed(more)
     if installation.archive is None or (wanted_bytes is not None and freed >= wanted_bytes):
         return Removed(files, freed)
+    if silence is not None:
+        return Removed(files, freed, archive_error=silence)
     try:
         rest = None if wanted_bytes is None else wanted_bytes - freed
         archived = evict_archived(installation, rest, on_freed)
@@ -71,22 +78,50 @@ def evict(
     return Removed(files, freed, archived_files=archived[0], archived_bytes=archived[1])
 
 
-def _drop(installation: Installation, replica_ids: Collection[int]) -> tuple[int, int]:
-    """Drop those of the copies that are still here and needed by no run; how many, and the bytes freed."""
+def _asked_for(installation: Installation, copies: Sequence[Held]) -> tuple[dict[str, bool], str | None]:
+    """Of what came from the archive and may go because it lies there: whether it does, now that it is asked; and why it
+    could not be asked."""
+    if installation.archive is None:
+        return {}, None
+    with installation.database.reading() as session:
+        asked = dict.fromkeys(sorted(_came_from_archive(session, installation, copies)), False)
+    try:
+        for digest in asked:
+            asked[digest] = lies_there(installation, installation.archive, digest)
+    except ArchiveUnavailable as error:
+        return asked, error.reason
+    return asked, None
+
+
+def _came_from_archive(session: Session, installation: Installation, copies: Sequence[Held]) -> set[str]:
+    """The contents of copies that came from the archive, are something else too, and may go because they lie there."""
+    again = sorted({held.sha256 for held in copies if held.address.startswith(storekeeping.ARCHIVED_ADDRESS)})
+    if installation.archive is None or not again:
+        return set()
+    ids = {held.id for held in copies}
+    return archive.droppable(session, route_of(installation, installation.archive), again, but=ids)
+
+
+def _drop(installation: Installation, replica_ids: Collection[int], sure: Collection[str]) -> tuple[int, int]:
+    """Drop those of the copies that are still here and needed by no run; how many, and the bytes freed. What came from
+    the archive goes if it is among ``sure``, and nobody asked for it just now."""
     database, home = installation.database, installation.home_id
     with dropping(installation.settings.home):
         with database.reading() as session:
             fresh = storekeeping.droppable(session, home, among=replica_ids)
-            ids = {held.id for held in fresh}
-            kept = storekeeping.kinds(session, home, sorted({held.sha256 for held in fresh}), but=ids)
-            again = sorted({held.sha256 for held in fresh if held.address.startswith(storekeeping.ARCHIVED_ADDRESS)})
-            if installation.archive is not None and again:
-                free = archive.droppable(session, route_of(installation, installation.archive), again, but=ids)
-                kept = {digest: kind for digest, kind in kept.items() if digest not in free}
+            digests = {held.sha256 for held in fresh}
+            kept = storekeeping.kinds(session, home, sorted(digests), but={held.id for held in fresh})
+            free = _came_from_archive(session, installation, fresh)
         # The file first: a row without one heals itself, a file without a row would be lost space.
-        gone = {held.sha256 for held in fresh} - kept.keys()
-        freed = sum(installation.store.remove(digest) for digest in sorted(gone))
-        return database.write(lambda session: sum(eviction.evict(session, home, each) for each in sorted(ids))), freed
+        freed = sum(installation.store.remove(digest) for digest in sorted(digests - kept.keys()))
+        stay = free.difference(sure)
+        for digest in sorted(free.intersection(sure)):
+            size = installation.store.remove_unused(digest, unused_since())
+            freed += size
+            if not size and installation.store.has(digest):
+                stay.add(digest)
+        ids = sorted(held.id for held in fresh if held.sha256 not in stay)
+        return database.write(lambda session: sum(eviction.evict(session, home, each) for each in ids)), freed
 
 
 def collect(
