@@ -1,29 +1,14 @@
 """Which step needs which file from elsewhere."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from stemma.lifecycle.replicate.needs import InputFile, RunSituation, StepSeen, StepWaiting, step_needs
 from stemma.planning.situation import StepNeed
-from stemma.records import Port, StepDefinition, StepInput, StepKind, WorkflowStructure
+from stemma.records import Port, StepKind, WorkflowStructure
+from support.structures import file, step, workflow
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def step(
-    path: str, *inputs: tuple[str, tuple[str, ...]], scatter: tuple[str, ...] = (), **more: object
-) -> StepDefinition:
-    kind = more.pop("kind", StepKind.TOOL)
-    taken = tuple(StepInput(port, sources) for port, sources in inputs)
-    return StepDefinition(path, kind, f"{path}.cwl", scatter=scatter, inputs=taken, **more)  # type: ignore[arg-type]
-
-
-def workflow(ports: tuple[str, ...], *steps: StepDefinition) -> WorkflowStructure:
-    return WorkflowStructure("v1.2", "Workflow", tuple(Port(port, "File") for port in ports), (), steps)
-
-
-def file(key: str, port: str, position: str = "") -> InputFile:
-    return InputFile(uuid4(), key, port, position)
 
 
 def needed(structure: WorkflowStructure, *files: InputFile, **more: object) -> dict[str, StepNeed]:
