@@ -68,9 +68,10 @@ def test_deliver_when_one_file_has_come_then_its_step_ends_before_the_other_come
 def test_refuse_when_a_step_needs_the_file_then_the_job_fails_with_the_sentence(
     subject: Bench, started: tuple[str, UUID, UUID]
 ) -> None:
-    reference, _, two = started
+    reference, one, two = started
     for _ in range(2):
         subject.engine.refuse(reference, two, "two.txt cannot be had: it is gone")
+    subject.engine.deliver(reference, one, subject.put("one\n"))  # steps that need other files may go on
     seen = subject.follow(reference)
     assert seen.report.state is JobState.FAILED
     assert "two.txt cannot be had: it is gone" in seen.report.reason
