@@ -169,7 +169,10 @@ class Transfer:
                 self._raise_if_over()
                 self._body, self.phase = body, Phase.OPEN
         except PartClosed:
-            part.leave()
+            if part.can_be_resumed:
+                part.leave()
+            else:
+                part.discard()
             raise
         except BaseException:
             part.discard()
