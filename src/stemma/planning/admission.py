@@ -6,7 +6,7 @@ from stemma.planning.known import Known
 
 MOST_FILES = 4096
 """Longer than this no order is: the next decision will see."""
-MOST_TIMES = 3
+MOST_TIMES = 2
 """A file that was brought so often, and that a step still needs, makes room for one step only (:func:`_settled`)."""
 
 
