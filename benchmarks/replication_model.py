@@ -54,7 +54,11 @@ class Simulation:
         self.running: dict[tuple[str, str], float] = {}
         """Steps in slots, and when they began."""
         self.in_run: dict[str, int] = defaultdict(int)
+        self.stirred: dict[str, float] = defaultdict(float)
+        """When a step of a run began or ended last."""
         self.ended: set[tuple[str, str]] = set()
+        self.took: dict[str, list[float]] = defaultdict(list)
+        """How long the steps of a run that have ended took, the latest first."""
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._flows: list[tuple[float, int, Callable[[], None]]] = []
         self._served = 0.0
@@ -158,7 +162,7 @@ class Simulation:
         step = self.steps[key]
         del self.ready[key]
         self.changes += 1
-        self.running[key] = self.now
+        self.running[key] = self.stirred[key[0]] = self.now
         self.in_run[step.run] += 1
         if reading:
             for file in step.files:
@@ -173,7 +177,8 @@ class Simulation:
             for file in release:
                 self.users[file] -= 1
             self.changes += 1
-            del self.running[key]
+            self.stirred[key[0]] = self.now
+            self.took[key[0]].insert(0, self.now - self.running.pop(key))
             self.in_run[key[0]] -= 1
             self.ended.add(key)
             for follower in self.follows[key]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import ceil
 
 from replication_model import Policy, Simulation
+from stemma.planning.durations import expected_seconds, remaining_seconds
 from stemma.planning.planner import plan
 from stemma.planning.situation import (
     Fetch,
@@ -233,7 +234,7 @@ class Planned(Policy):
                     step.run,
                     step.files,
                     step.after,
-                    None,  # as at a first run: nobody knows how long its steps take
+                    _seconds(simulation, key),
                     0.0 if began is None else simulation.now - began,
                     is_waiting=key in simulation.ready,
                     is_running=began is not None,
@@ -251,7 +252,12 @@ class Planned(Policy):
             tuple(HeldFile(file, size, LINK, times=self._times.get(file, 1)) for file, size in simulation.here.items()),
         )
         runs = tuple(
-            RunShare(run, self._served.get(run, 0.0), slots=simulation.work.slots)
+            RunShare(
+                run,
+                self._served.get(run, 0.0),
+                slots=simulation.work.slots,
+                idle_seconds=simulation.now - simulation.stirred[run],
+            )
             for run in {step.run for step in simulation.work.steps}
         )
         link = LinkState(LINK, self._watch.rates, seconds_per_request=simulation.link.delay_seconds)
@@ -272,7 +278,7 @@ class Planned(Policy):
             return False
         file = fetch.key
         if file not in self._left:
-            evict = (one for one in self._plan.evict if one in simulation.here)
+            evict = (one for one in self._plan.evict if one in simulation.here and not simulation.users[one])
             while not simulation.reserve(file):
                 drop = next(evict, None)
                 if drop is None:
@@ -302,6 +308,15 @@ class Planned(Policy):
                 simulation.arrived(file)
 
         simulation.transfer(size, simulation.link.delay_seconds, arrive)
+
+
+def _seconds(simulation: Simulation, key: Key) -> float | None:
+    """As at a first run: nobody knows how long a step takes, but how long others of the run took."""
+    alike = simulation.took[key[0]]
+    began = simulation.running.get(key)
+    if began is None:
+        return expected_seconds((), alike)
+    return remaining_seconds((), simulation.now - began, alike)
 
 
 class _Watch:

@@ -180,6 +180,15 @@ def test_step_that_waits_gets_room_where_nothing_is_to_come_and_its_run_does_not
     assert ([fetch.key for fetch in decision.order], decision.evict) == (["far"], ("here",))
 
 
+def test_step_that_waits_when_its_run_is_between_two_steps_then_what_is_ready_keeps_its_files() -> None:
+    steps = (StepNeed("ready", "r", ("here",), (), None), StepNeed("waits", "r", ("far",), (), None, is_waiting=True))
+    store = StoreState(58, (HeldFile("here", 50, "a"),))
+    situation = Situation((WantedFile("far", "a", 50),), steps, LINKS, store, (RunShare("r", idle_seconds=0.1),))
+    assert plan(situation).evict == ()
+    long_idle = replace(situation, runs=(RunShare("r", idle_seconds=60.0),))
+    assert plan(long_idle).evict == ("here",)
+
+
 def test_unfit_step_tells_its_size_and_the_room() -> None:
     store = StoreState(100, (HeldFile("here", 30),), kept_bytes=20)
     files = (WantedFile("far", "a", 60),)

@@ -69,6 +69,17 @@ def test_needs_when_a_step_has_ended_then_it_is_left_out_and_nothing_comes_after
     assert needs["two"].after == ()
 
 
+def test_needs_when_other_steps_of_the_run_have_ended_then_those_say_how_long_one_takes() -> None:
+    two = workflow(("a", "b"), step("one", ("x", ("a",))), step("two", ("x", ("b",))))
+    files = file("1", "a"), file("2", "b")
+    assert needed(two, *files)["two"].seconds is None
+    ended = StepSeen("one", "one", NOW - timedelta(seconds=9), NOW - timedelta(seconds=2))
+    assert needed(two, *files, seen=[ended])["two"].seconds == 7
+    assert needed(two, *files, seen=[ended], earlier={"two": [3.0]})["two"].seconds == 3
+    running = StepSeen("two", "two", NOW - timedelta(seconds=4), None)
+    assert needed(two, *files, seen=[ended, running])["two"].seconds == 3
+
+
 def test_needs_when_a_step_says_what_it_waits_for_then_that_is_what_it_needs() -> None:
     late = file("1", "a")
     chain = workflow(("a",), step("one", ("x", ())))

@@ -80,7 +80,12 @@ def _settled(known: Known, steps: list[int], kept: set[int]) -> tuple[list[int],
         if file not in kept and file not in needed and filled + known.sizes[file] <= known.room:
             filled += known.sizes[file]
             stays.add(file)
-    return steps if anchor is None else [anchor, *(step for step in steps if step != anchor)], stays
+    return steps if anchor is None else put_first(anchor, steps), stays
+
+
+def put_first(first: int, steps: list[int]) -> list[int]:
+    """The same order but for one step."""
+    return [first, *(step for step in steps if step != first)]
 
 
 def age(known: Known, number: int) -> tuple[bool, float, int]:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from operator import attrgetter
 
-from stemma.planning.admission import Admission, admit, age
+from stemma.planning.admission import Admission, admit, age, put_first
 from stemma.planning.estimates import Estimates, estimates_of
 from stemma.planning.forecast import Forecast
 from stemma.planning.known import Known, known_of
@@ -11,6 +11,8 @@ from stemma.planning.ranking import Rule
 from stemma.planning.situation import Fetch, Plan, Situation
 from stemma.planning.streams import stream_count
 
+STARTING_SECONDS = 2.0
+"""So soon after something happened in a run a step of it that has its files may be about to start."""
 HEAD_FILES = 64
 """So many of the files that are next say how many streams a link wants."""
 RULES = (
@@ -44,7 +46,7 @@ def plan(situation: Situation) -> Plan:
     steps = _best_order(known, estimates)
     admission = admit(known, steps)
     if not admission.order and (stuck := _stuck(known)) is not None:
-        admission = admit(known, [stuck, *(step for step in steps if step != stuck)])
+        admission = admit(known, put_first(stuck, steps))
     starts = sorted(range(len(steps)), key=lambda place: (_is_incomplete(known, steps[place]), place))
     return Plan(
         order=tuple(_fetch(known, estimates, admission, file) for file in admission.order),
@@ -66,9 +68,11 @@ def _stuck(known: Known) -> int | None:
     """A step that waits for its files, of a run that does nothing else, where nothing is to come.
 
     What has all its files and its room may never start: it may come after something that failed, say. The oldest run
-    whose own engine says that it waits goes before that.
+    whose own engine says that it waits goes before that. Between two steps every run does nothing for a moment: whose
+    next step is ready then would lose its files.
     """
     busy = {step.run for step in known.steps if step.is_running}
+    busy |= {key for key, run in known.runs.items() if run.idle_seconds < STARTING_SECONDS}
     waiting = (
         number
         for number, step in enumerate(known.steps)

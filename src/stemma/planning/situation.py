@@ -107,6 +107,8 @@ class RunShare:
     """Whether its steps can start: a queued run's cannot, however many of its files are here."""
     came: float = 0.0
     """When it was submitted, by any clock that grows: of runs that got the same the oldest comes first."""
+    idle_seconds: float = float("inf")
+    """For how long none of its steps has begun, ended, or begun to wait."""
 
 
 @dataclass(frozen=True, slots=True)

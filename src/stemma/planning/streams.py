@@ -87,6 +87,7 @@ def _seen(link: LinkState) -> list[tuple[float, float]]:
     for rate in link.rates:
         if rate.seconds >= ENOUGH_SECONDS and rate.moved_bytes > 0:
             waited = rate.requests * max(link.seconds_per_request, 0.0) / max(rate.streams, 1)
-            working = rate.streams * max(1 - waited / rate.seconds, 0.05)
+            # One at least: where files are so small that all of it is waiting, more streams are what helps.
+            working = max(rate.streams * (1 - waited / rate.seconds), 1.0)
             seen.append((working, rate.moved_bytes / rate.seconds))
     return seen

@@ -115,6 +115,7 @@ def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
         lacking={key for key, one in expected.items() if any(file.key in situation.lacking for file in one.files)},
         now=now,
     )
+    durations = _Durations(situation)
     needs = []
     handed_on = _handed_on(situation)
     if handed_on:
@@ -128,14 +129,15 @@ def step_needs(situation: RunSituation, now: datetime) -> list[StepNeed]:
         if wait is not None:
             files |= {keys[uuid] for uuid in wait.occurrences if uuid in keys}
         step = running.get(execution.key)
+        elapsed = None if step is None else (now - step.started_at).total_seconds()
         needs.append(
             StepNeed(
                 key=execution.key,
                 run=situation.run,
                 files=tuple(sorted(files)),
                 after=tuple(sorted(hints.after(execution.key, execution.after) - ended)),
-                seconds=_seconds(situation, execution.path, step, now),
-                elapsed_seconds=0.0 if step is None else (now - step.started_at).total_seconds(),
+                seconds=durations.of(execution.path, elapsed),
+                elapsed_seconds=elapsed or 0.0,
                 is_waiting=wait is not None or execution.key in hints.waiting,
                 is_running=step is not None,
             )
@@ -175,17 +177,26 @@ def _with_unexpected(
             yield _Execution(key, path, (), frozenset())
 
 
-def _seconds(situation: RunSituation, path: str, step: StepSeen | None, now: datetime) -> float | None:
-    lasted = [
-        (one.ended_at - one.started_at).total_seconds()
-        for one in reversed(situation.seen)
-        if one.path == path and one.ended_at is not None
-    ]
-    earlier = [*lasted, *situation.earlier.get(path, ())]
-    alike = [seconds for each in situation.earlier.values() for seconds in each[:3]]
-    if step is None:
-        return expected_seconds(earlier, alike)
-    return remaining_seconds(earlier, (now - step.started_at).total_seconds(), alike)
+class _Durations:
+    """How long steps of a run take: what is closest says most, and a run's own steps are closer than other runs'."""
+
+    def __init__(self, situation: RunSituation) -> None:
+        self._earlier = situation.earlier
+        self._lasted: dict[str, list[float]] = {}
+        alike: list[float] = []
+        for one in reversed(situation.seen):
+            if one.ended_at is not None:
+                seconds = (one.ended_at - one.started_at).total_seconds()
+                self._lasted.setdefault(one.path, []).append(seconds)
+                alike.append(seconds)
+        self._alike = [*alike, *(seconds for each in situation.earlier.values() for seconds in each[:3])]
+
+    def of(self, path: str, elapsed: float | None) -> float | None:
+        """How long a step takes, or still takes where it has been running for ``elapsed`` seconds."""
+        same = [*self._lasted.get(path, ()), *self._earlier.get(path, ())]
+        if elapsed is None:
+            return expected_seconds(same, self._alike)
+        return remaining_seconds(same, elapsed, self._alike)
 
 
 class _Expectation:

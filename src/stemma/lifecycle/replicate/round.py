@@ -22,6 +22,7 @@ from stemma.lifecycle.remotes import storage_for
 from stemma.lifecycle.replicate.ahead import Space
 from stemma.lifecycle.replicate.budgets import Room, budgets, link_of, link_state
 from stemma.lifecycle.replicate.drops import Drops
+from stemma.lifecycle.replicate.idleness import Idleness
 from stemma.lifecycle.replicate.kept import Kept
 from stemma.lifecycle.replicate.outlook import Outlook, Reader
 from stemma.lifecycle.replicate.sealed_addresses import opened
@@ -62,6 +63,7 @@ class Rounds:
         self._kept = Kept(installation)
         self._drops = Drops(installation, self._reader, self._kept)
         self._remotes: dict[int, Remote | None] = {}
+        self._idleness = Idleness()
         self._needed_by: dict[int, tuple[int, ...]] = {}
         """The runs that need a copy, as they were read last."""
         self._served: deque[tuple[float, int, int]] = deque()
@@ -163,6 +165,7 @@ class Rounds:
         served: dict[int, int] = {}
         for _, run_id, count in self._served:
             served[run_id] = served.get(run_id, 0) + count
+        idle = self._idleness.look(outlook.steps, time.monotonic())
         for run_id, row in outlook.runs.items():
             slots = self._installation.settings.cores
             yield RunShare(
@@ -171,6 +174,7 @@ class Rounds:
                 slots=slots,
                 has_begun=row.state != RunState.QUEUED,
                 came=run_id,
+                idle_seconds=idle.get(str(run_id), 0.0),
             )
 
     def _claim(
