@@ -73,6 +73,22 @@ def bring(installation: Installation, session: Session, late: Late, body: bytes)
     return content
 
 
+def fill(installation: Installation, output: bytes = b"output") -> dict[str, Content]:
+    """One content of each kind, and one that nothing refers to."""
+    put = installation.store.put_bytes
+
+    def write(session: Session) -> dict[str, Content]:
+        found = {"document": put(b"cwl"), "output": put(output), "upload": put(b"upload"), "unused": put(b"unused")}
+        run = add_run(session, add_workflow(session, spec=found["document"]))
+        add_file(session, run, found["upload"])
+        add_file(session, run, found["output"], output=True)
+        found["replica"] = bring(installation, session, add_late(installation, session, run, "s3://b/k"), b"replica")
+        end_run(session, run)
+        return found
+
+    return installation.database.write(write)
+
+
 def end_run(session: Session, run: int, *, deleted_at: datetime | None = None) -> None:
     """Nobody attends to it any more; where ``deleted_at``, it was deleted then."""
     values = {"active": False, "state": "deleted" if deleted_at else "finished", "deleted_at": deleted_at}

@@ -3,8 +3,7 @@
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from stemma.database.queries import archiving
 from stemma.database.queries.archive import ArchiveState, Route
 from stemma.errors import ArchiveUnavailable, ContentDamaged, ContentMissing
 from stemma.lifecycle.archive import upkeep
-from stemma.lifecycle.archive.archivist import Archivist
 from stemma.lifecycle.archive.healing import bring_back_all
 from stemma.lifecycle.archive.reading import archived, archived_chunks
 from stemma.lifecycle.installation import Installation
@@ -30,10 +28,10 @@ from stemma.lifecycle.storekeeping.removal import Removed, collect, evict
 from stemma.records import Content
 from stemma.settings import Settings
 from stemma.storages.archive import Archive
+from support.archives import amount, archive_all, archive_of, archiving_goes_on, place_of, spoil, until
 from support.databases import KINDS
-from support.rows import add_run, add_workflow
 from support.storages import USER, WRONG, versitygw_serving
-from support.stored import add_file, add_late, bring, end_run, new_run
+from support.stored import add_file, add_late, bring, end_run, fill, new_run
 
 NOW = timedelta(0)
 LATER = clock.now() + timedelta(hours=1)
@@ -53,64 +51,7 @@ def installation(
 
 @pytest.fixture
 def full(installation: Installation) -> dict[str, Content]:
-    """One content of each kind, and one that nothing refers to."""
-    put = installation.store.put_bytes
-
-    def write(session: Session) -> dict[str, Content]:
-        found = {"document": put(b"cwl"), "output": put(OUTPUT), "upload": put(b"upload"), "unused": put(b"unused")}
-        run = add_run(session, add_workflow(session, spec=found["document"]))
-        add_file(session, run, found["upload"])
-        add_file(session, run, found["output"], output=True)
-        found["replica"] = bring(installation, session, add_late(installation, session, run, "s3://b/k"), b"replica")
-        end_run(session, run)
-        return found
-
-    return installation.database.write(write)
-
-
-def archive_of(installation: Installation) -> Archive:
-    assert installation.archive is not None
-    return installation.archive
-
-
-def place_of(installation: Installation, content: Content) -> Path:
-    """Where a content lies in the archive."""
-    folder = installation.settings.archive_folder
-    assert folder is not None
-    return folder / "sha256" / content.sha256[:2] / content.sha256[2:]
-
-
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-@contextmanager
-def archiving_goes_on(installation: Installation, name: str = "w1") -> Iterator[Archivist]:
-    archivist = Archivist(installation, name)
-    archivist.start()
-    try:
-        yield archivist
-    finally:
-        archivist.close()
-
-
-def amount(installation: Installation) -> queries.Archived:
-    with installation.database.reading() as session:
-        return queries.amount(session, archive_of(installation).name)
-
-
-def archive_all(installation: Installation, files: int) -> None:
-    with archiving_goes_on(installation):
-        until(lambda: amount(installation).files == files)
-
-
-def spoil(path: Path) -> None:
-    """Other bytes, as many."""
-    path.chmod(0o644)
-    path.write_bytes(b"?" * path.stat().st_size)
+    return fill(installation, OUTPUT)
 
 
 def test_archivist_when_it_works_then_outputs_and_uploads_lie_there_and_nothing_else(

@@ -1,6 +1,7 @@
 """What is let go because it lies in the archive: asked for each file, not while it is in use, and without standing."""
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ from sqlmodel import Session, update
 from conftest import opened_installation
 from stemma import clock
 from stemma.auth.principal import Principal
-from stemma.database.queries import archive as queries
 from stemma.database.queries import archiving, replicas
 from stemma.database.queries.archive import Route, address_of
 from stemma.database.tables import ArchivedRow
@@ -32,7 +32,7 @@ from stemma.lifecycle.replicate.outlook import Reader
 from stemma.lifecycle.storekeeping.removal import collect, evict
 from stemma.lifecycle.validate import Upload, validate
 from stemma.records import Content
-from stemma.storages.archive import Archive
+from support.archives import archive_all, archive_of, place_of
 from support.databases import KINDS
 from support.rows import ADA
 from support.stored import add_file, add_late, bring, end_run, new_run
@@ -79,38 +79,6 @@ def with_output(session: Session, content: Content) -> int:
     return run
 
 
-def archive_of(installation: Installation) -> Archive:
-    assert installation.archive is not None
-    return installation.archive
-
-
-def place_of(installation: Installation, content: Content) -> Path:
-    folder = installation.settings.archive_folder
-    assert folder is not None
-    return folder / "sha256" / content.sha256[:2] / content.sha256[2:]
-
-
-def archived_files(installation: Installation) -> int:
-    with installation.database.reading() as session:
-        return queries.amount(session, archive_of(installation).name).files
-
-
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def archive_all(installation: Installation, files: int, kind: type[Archivist] = Archivist) -> None:
-    archivist = kind(installation, "w1")
-    archivist.start()
-    try:
-        until(lambda: archived_files(installation) == files)
-    finally:
-        archivist.close()
-
-
 def take_away(installation: Installation) -> Callable[[], Path]:
     """The archive cannot be reached; what brings it back."""
     folder = installation.settings.archive_folder
@@ -147,6 +115,21 @@ def test_drop_when_it_was_asked_for_since_it_came_then_it_stays(
     installation.store.touch(output.sha256)
     assert not drops(installation, Kept(installation)).drop(copy)
     assert installation.store.has(output.sha256)
+
+
+def test_drop_when_the_bytes_of_a_copy_were_kept_for_something_else_then_it_stays(installation: Installation) -> None:
+    def write(session: Session) -> tuple[int, Content]:
+        late = add_late(installation, session, new_run(session), "s3://b/k")
+        return late.replica, bring(installation, session, late, b"copy")
+
+    replica, content = installation.database.write(write)
+    time.sleep(0.02)
+    installation.store.keep(content.sha256)  # a run that has ended gives it out, say, and that is about to be written
+    assert not drops(installation, Kept(installation)).drop(replica)
+    assert installation.store.has(content.sha256)
+    os.utime(installation.store.path(content.sha256), (0, 0))
+    assert drops(installation, Kept(installation)).drop(replica)
+    assert not installation.store.has(content.sha256)
 
 
 def test_drop_when_the_archive_is_silent_then_it_is_not_asked_again_at_once(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from stemma.cli.main import main
 from stemma.cli.settings import settings
 from stemma.lifecycle.installation import Installation
 from stemma.records import Content
+from stemma.storages.archive import Archive
+from support.archives import archive_all
 from support.rows import add_run, add_workflow
 from support.stored import add_file, add_late, bring, end_run, new_run
 
@@ -86,6 +89,43 @@ def test_verify_when_an_output_is_damaged_then_names_the_run_and_ends_with_1(ins
     assert Path(fault["moved_to"]).read_bytes() == b"a reSult"
     assert main(["store", "verify"]) == 1
     assert f"missing  {content.sha256}\n    output of execution {run} of group1: 'data.txt'" in capsys.readouterr().out
+
+
+def test_verify_when_the_archive_is_damaged_then_says_so_where_its_bytes_are_asked_for(
+    installation, capsys, tmp_path_factory, monkeypatch
+):
+    folder = tmp_path_factory.mktemp("archive")
+    monkeypatch.setenv("STEMMA_ARCHIVE", f"file://{folder}")
+    settings.cache_clear()
+    run, content = output_of(installation, b"a result")
+    archiving = replace(installation, archive=Archive(settings()))
+    installation.database.write(lambda session: end_run(session, run))
+    archive_all(archiving, 1)
+    place = folder / "sha256" / content.sha256[:2] / content.sha256[2:]
+    place.chmod(0o644)
+    place.write_bytes(b"a reSult")
+    assert told(capsys, "verify")["archive"] is None
+    installation.store.remove(content.sha256)
+    read = told(capsys, "verify", "--archive-bytes", code=1)["archive"]
+    assert (read["files"], read["bytes"]) == (1, 8)
+    [fault] = read["faults"]
+    assert fault["owners"] == [{"kind": "outputs", "run": run, "group": "group1", "what": "data.txt"}]
+    assert (fault["sha256"], fault["verdict"], fault["lost"]) == (content.sha256, "damaged", True)
+    installation.store.put_bytes(b"a result")
+    assert main(["store", "verify", "--archive-bytes"]) == 0
+    assert f"damaged  {content.sha256}  in the archive, copied anew" in capsys.readouterr().out
+
+
+def test_settings_when_two_do_not_fit_together_then_says_so(installation, capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("STEMMA_ARCHIVE", f"file://{tmp_path / 'archive'}")
+    settings.cache_clear()
+    assert main(["store", "show"]) not in {0, 1}
+    assert "must not lie in one another" in capsys.readouterr().err
+
+
+def test_verify_when_there_is_no_archive_then_its_bytes_cannot_be_asked_for(installation, capsys):
+    assert main(["store", "verify", "--archive-bytes"]) not in {0, 1}
+    assert "STEMMA_ARCHIVE" in capsys.readouterr().err
 
 
 def test_evict_when_asked_for_bytes_then_drops_as_many_copies_as_that_takes(installation, capsys):

@@ -36,6 +36,32 @@ def test_remove_when_not_here_frees_nothing(store: ContentStore) -> None:
     assert store.remove("0" * 64) == 0
 
 
+def test_remove_unused_when_done_says_what_it_frees_and_whether_it_stays(store: ContentStore) -> None:
+    empty, kept = store.put_bytes(b""), store.put_bytes(b"kept")
+    before = time.time() + 1
+    assert store.remove_unused(kept.sha256, 0) is None
+    assert [store.remove_unused(one.sha256, before) for one in (empty, kept, kept)] == [0, 4, 0]
+    assert not list(store.contents())
+
+
+def test_remove_unkept_when_links_come_and_go_takes_it_and_when_kept_leaves_it(
+    store: ContentStore, folder: Path
+) -> None:
+    found = store.put_bytes(b"bytes")
+    time.sleep(0.02)
+    before = time.time()
+    time.sleep(0.02)
+    link = folder / "link"
+    link.hardlink_to(store.path(found.sha256))
+    assert store.touch(found.sha256)
+    assert store.remove_unused(found.sha256, before) is None
+    assert store.remove_unkept(found.sha256, before) == 5
+    store.put_bytes(b"bytes")
+    assert store.remove_unkept(found.sha256, before) is None
+    os.utime(store.path(found.sha256), (0, time.time() + 3600))  # as a tool may do with a link
+    assert store.remove_unkept(found.sha256, time.time() + 1) == 5
+
+
 def test_verify_when_bytes_are_right_damaged_or_gone_says_so(store: ContentStore) -> None:
     kept = store.put_bytes(b"right")
     assert store.verify(kept.sha256) == "ok"

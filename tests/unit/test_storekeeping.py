@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from sqlmodel import Session
 
 from conftest import opened_installation
 from stemma import clock
-from stemma.database.queries import captures, contents, replicas
+from stemma.database.queries import captures, contents, replicas, storekeeping
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import giving_out
 from stemma.lifecycle.storekeeping import removal, verification
@@ -20,8 +21,8 @@ from stemma.lifecycle.storekeeping.removal import Removed, collect, evict
 from stemma.lifecycle.storekeeping.verification import Fault
 from stemma.records import Content
 from support.databases import KINDS
-from support.rows import ADA, add_run, add_workflow
-from support.stored import add_file, add_late, bring, end_run, new_run
+from support.rows import ADA, add_workflow
+from support.stored import add_file, add_late, bring, end_run, fill, new_run
 
 NOW = timedelta(0)
 
@@ -50,19 +51,7 @@ def damaged(installation: Installation) -> list[Fault]:
 
 @pytest.fixture
 def full(installation: Installation) -> dict[str, Content]:
-    """One content of each kind, and one that nothing refers to."""
-    put = installation.store.put_bytes
-
-    def write(session: Session) -> dict[str, Content]:
-        found = {"document": put(b"cwl"), "output": put(b"output"), "upload": put(b"upload"), "unused": put(b"unused")}
-        run = add_run(session, add_workflow(session, spec=found["document"]))
-        add_file(session, run, found["upload"])
-        add_file(session, run, found["output"], output=True)
-        found["replica"] = bring(installation, session, add_late(installation, session, run, "s3://b/k"), b"replica")
-        end_run(session, run)
-        return found
-
-    return installation.database.write(write)
+    return fill(installation)
 
 
 def test_inventory_when_taken_then_each_content_counts_once_as_what_stays_longest(
@@ -181,6 +170,22 @@ def test_gc_when_files_are_given_out_then_waits_for_that(installation: Installat
         assert is_here(installation, unused) == [True]
     collecting.join()
     assert is_here(installation, unused) == [False]
+
+
+def test_evict_when_the_bytes_of_a_copy_were_kept_just_now_then_leaves_them(installation: Installation) -> None:
+    def write(session: Session) -> Content:
+        run = new_run(session)
+        found = bring(installation, session, add_late(installation, session, run, "s3://b/k"), b"copy")
+        end_run(session, run)
+        return found
+
+    found = installation.database.write(write)
+    time.sleep(0.02)
+    installation.store.keep(found.sha256)  # for an upload, say, that is about to be written down
+    assert evict(installation) == Removed()
+    assert is_here(installation, found) == [True]
+    with installation.database.reading() as session:
+        assert [one.sha256 for one in storekeeping.droppable(session, installation.home_id)] == [found.sha256]
 
 
 def test_evict_when_asked_then_drops_what_no_run_needs_the_longest_unused_first(installation: Installation) -> None:

@@ -104,7 +104,8 @@ def create_app(installation: Installation) -> FastAPI:
         },
     )
     MultiPartParser.spool_max_size = _FILE_BYTES_IN_MEMORY  # the framework has no other place for it
-    metrics = Metrics(StoreFigures(installation.database, installation.store, installation.home_id))
+    archive = None if installation.archive is None else installation.archive.name
+    metrics = Metrics(StoreFigures(installation.database, installation.store, installation.home_id, archive))
     app.state.metrics = metrics
     serving = Service(
         installation,

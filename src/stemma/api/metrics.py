@@ -50,7 +50,7 @@ class Metrics:
 
 
 class _StoreCollector(Collector):
-    """What is on record of replication, and what lies in the store."""
+    """What is on record of replication, and what lies in the store and in the archive."""
 
     def __init__(self, figures: StoreFigures) -> None:
         self._figures = figures
@@ -68,6 +68,7 @@ class _StoreCollector(Collector):
                 ("misses", "Files from elsewhere that had to be moved for a run.", found.needs.misses),
                 ("saved_bytes", "Bytes of the hits, which had not to be moved.", found.needs.saved_bytes),
                 ("moved_bytes", "Bytes that transfers brought.", found.moved_bytes),
+                ("brought_back", "Of the misses: files that the store had let go.", found.needs.brought_back),
             ):
                 yield CounterMetricFamily(f"stemma_replication_{name}", meaning, value)
             yield CounterMetricFamily(
@@ -82,3 +83,13 @@ class _StoreCollector(Collector):
             for kind, amount in amounts.items():
                 size.add_metric((kind,), amount.size_bytes)
             yield size
+        archived = self._figures.archived()
+        if archived is not None:
+            for name, meaning, value in (
+                ("files", "Files that lie in the archive.", archived.files),
+                ("bytes", "Bytes of the files that lie in the archive.", archived.size_bytes),
+                ("waiting_files", "Files that are still to be archived.", archived.waiting),
+                ("waiting_bytes", "Bytes of the files that are still to be archived.", archived.waiting_bytes),
+                ("failed_files", "Of the waiting files: those that could not be archived so far.", archived.troubled),
+            ):
+                yield GaugeMetricFamily(f"stemma_archive_{name}", meaning, value)

@@ -56,8 +56,12 @@ def settings() -> CommandLineSettings:
     try:
         return CommandLineSettings()
     except ValidationError as error:
-        told = "; ".join(f"{_variable(str(one['loc'][0]))}: {one['msg']}" for one in error.errors())
-        raise SettingsUnfit(told) from error
+        raise SettingsUnfit("; ".join(_said(one["loc"], one["msg"]) for one in error.errors())) from error
+
+
+def _said(place: tuple[int | str, ...], message: str) -> str:
+    """What is wrong with a setting; with several together, of which none is the place, the message says it all."""
+    return f"{_variable(str(place[0]))}: {message}" if place else message
 
 
 def _variable(place: str) -> str:

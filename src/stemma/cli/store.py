@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
@@ -15,9 +15,12 @@ from stemma.errors import InvalidRequest
 if TYPE_CHECKING:
     from stemma.database.queries.archive import Archived
     from stemma.database.queries.storekeeping import Owner
+    from stemma.lifecycle.archive.rereading import ArchiveFault, Reread
     from stemma.lifecycle.installation import Installation
     from stemma.lifecycle.storekeeping.inventory import Inventory
     from stemma.lifecycle.storekeeping.verification import Fault
+
+F = TypeVar("F", "Fault", "ArchiveFault")
 
 app = typer.Typer(
     help="Look after the store: what lies there, whether it is whole, what may go. These commands work on this "
@@ -53,7 +56,8 @@ def show(as_json: JsonOption = False) -> None:
         (kind, amount.files, sized(amount.size_bytes), _MEANINGS.get(kind, "")) for kind, amount in found.kinds.items()
     ]
     held = found.held
-    print_table(("kind", "files", "bytes", ""), [*rows, ("all", held.files, sized(held.size_bytes), "")], right=_RIGHT)
+    whole = ("all", held.files, sized(held.size_bytes), "")
+    print_table(("kind", "files", "bytes", ""), [*rows, whole], right=("files", "bytes"))
     print()
     needs = found.needs
     print_table(
@@ -87,13 +91,13 @@ def _print_archived(archived: "Archived") -> None:
     print_table(("", ""), rows)
 
 
-_RIGHT: Final = ("files", "bytes")
-
-
 @app.command("verify")
 def verify(
     heal: Annotated[
         bool, typer.Option("--heal", help="Bring back what the archive has, and wait for what runs need right now.")
+    ] = False,
+    archive_bytes: Annotated[
+        bool, typer.Option("--archive-bytes", help="Read everything in the archive again too, which may take long.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -101,15 +105,19 @@ def verify(
 
     A damaged copy of what lies elsewhere is removed, and fetched again when a run needs it. Anything else that is
     damaged is moved to the folder `damaged` of the store: nobody is to take it for what it was. Outputs and uploads
-    that lie in the archive are given from there; with `--heal` they are put back into the store.
+    that lie in the archive are given from there; with `--heal` they are put back into the store. What is damaged in the
+    archive and lies in the store is copied there anew.
     """
+    from stemma.cli.transfers import counting  # noqa: PLC0415 - see above
     from stemma.lifecycle.archive.healing import bring_back_all  # noqa: PLC0415 - see above
     from stemma.lifecycle.replicate.replicator import Replicator  # noqa: PLC0415 - commands load what they need
     from stemma.lifecycle.storekeeping import verification  # noqa: PLC0415 - see above
 
     with _opened() as installation:
+        if archive_bytes and installation.archive is None:
+            raise InvalidRequest("there is no archive: STEMMA_ARCHIVE is not set")
         contents = list(installation.store.contents())
-        with _bar("reading", sum(content.size_bytes for content in contents)) as on_read:
+        with counting("reading", sum(content.size_bytes for content in contents)) as on_read:
             found = verification.verify(installation, contents, on_read=on_read)
         copies = [copy for fault in found.faults for copy in fault.copies]
         healed = left = 0
@@ -121,6 +129,8 @@ def verify(
             replicator = Replicator(installation, f"verify-{installation.home_id[:8]}", lambda _: None)
             with _waiting("fetching again"):
                 healed, left = verification.heal(installation, copies, replicator)
+        reread = _read_archive(installation) if archive_bytes else None
+    archive_error = found.archive_error or (reread.error if reread is not None else None)
     if as_json:
         told = [_fault_as_object(fault, is_back=fault.sha256 in back) for fault in found.faults]
         print_json(
@@ -130,17 +140,39 @@ def verify(
                 "faults": told,
                 "healed": healed + len(back),
                 "to_come": left,
-                "archive_error": found.archive_error,
+                "archive_error": archive_error,
+                "archive": _reread_as_object(reread) if reread is not None else None,
             }
         )
     else:
-        _print_faults(found.faults, back)
+        _print_faults(found.faults, lambda fault: _done(fault, back))
         copied = f"; {healed} copies fetched again, {left} still to come" if healed or left else ""
         say(f"{found.files} files ({sized(found.size_bytes)}) read, {len(found.faults)} not as they should be{copied}")
         if back:
             say(f"{len(back)} brought back from the archive")
-        _say_of_archive(found.archive_error)
-    raise typer.Exit(int(any(fault.is_lost and fault.sha256 not in back for fault in found.faults)))
+        if reread is not None:
+            _print_reread(reread)
+        _say_of_archive(archive_error)
+    is_lost = any(fault.is_lost and fault.sha256 not in back for fault in found.faults)
+    raise typer.Exit(int(is_lost or (reread is not None and any(fault.is_lost for fault in reread.faults))))
+
+
+def _read_archive(installation: "Installation") -> "Reread":
+    from stemma.cli.transfers import counting  # noqa: PLC0415 - commands load what they need
+    from stemma.database.queries.archive import amount  # noqa: PLC0415 - see above
+    from stemma.lifecycle.archive.rereading import read_again  # noqa: PLC0415 - see above
+
+    name = installation.archive.name if installation.archive is not None else ""
+    with installation.database.reading() as session:
+        total = amount(session, name).size_bytes
+    with counting("reading the archive", total) as on_read:
+        return read_again(installation, on_read=on_read)
+
+
+def _print_reread(reread: "Reread") -> None:
+    _print_faults(reread.faults, lambda fault: "in the archive" + (", copied anew" if fault.is_copied_anew else ""))
+    read = f"{reread.files} files ({sized(reread.size_bytes)}) of the archive read"
+    say(f"{read}, {len(reread.faults)} not as they should be")
 
 
 @app.command("evict")
@@ -246,23 +278,6 @@ def _waiting(what: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """What to tell of each part that is through."""
-    from stemma.cli.transfers import moving  # noqa: PLC0415 - commands load what they need
-
-    through = 0
-    with moving(title) as progress:
-
-        def add(size_bytes: int) -> None:
-            nonlocal through
-            through += size_bytes
-            if progress is not None:
-                progress(through, total)
-
-        yield add
-
-
 def _done(fault: "Fault", back: "Collection[str]") -> str:
     """What became of it."""
     if fault.copies:
@@ -272,10 +287,9 @@ def _done(fault: "Fault", back: "Collection[str]") -> str:
     return ", ".join(filter(None, (moved, archived)))
 
 
-def _print_faults(faults: "tuple[Fault, ...]", back: "Collection[str]") -> None:
+def _print_faults(faults: "tuple[F, ...]", done: "Callable[[F], str]") -> None:
     for fault in faults[:_SHOWN]:
-        done = _done(fault, back)
-        print(visible(f"{fault.verdict}  {fault.sha256}  {done}".rstrip()))
+        print(visible(f"{fault.verdict}  {fault.sha256}  {done(fault)}".rstrip()))
         for owner in fault.owners:
             print(visible(f"    {_owner(owner)}"))
         if not fault.owners:
@@ -298,23 +312,37 @@ def _shown_address(address: str) -> str:
     return shown(address)
 
 
-def _fault_as_object(fault: "Fault", *, is_back: bool) -> dict[str, Any]:
-    owners = [
+def _owner_as_object(owner: "Owner") -> dict[str, Any]:
+    return {
+        "kind": str(owner.kind),
+        owner.thing: owner.id,
+        "group": owner.group,
+        "what": _shown_address(owner.what) if owner.thing == "replica" else owner.what,
+    }
+
+
+def _reread_as_object(reread: "Reread") -> dict[str, Any]:
+    faults = [
         {
-            "kind": str(owner.kind),
-            owner.thing: owner.id,
-            "group": owner.group,
-            "what": _shown_address(owner.what) if owner.thing == "replica" else owner.what,
+            "sha256": fault.sha256,
+            "verdict": fault.verdict,
+            "lost": fault.is_lost,
+            "copied_anew": fault.is_copied_anew,
+            "owners": [_owner_as_object(owner) for owner in fault.owners],
         }
-        for owner in fault.owners
+        for fault in reread.faults
     ]
+    return {"files": reread.files, "bytes": reread.size_bytes, "faults": faults}
+
+
+def _fault_as_object(fault: "Fault", *, is_back: bool) -> dict[str, Any]:
     return {
         "sha256": fault.sha256,
         "verdict": fault.verdict,
         "lost": fault.is_lost and not is_back,
         "archived": fault.is_archived or is_back,
         "moved_to": str(fault.aside) if fault.aside else None,
-        "owners": owners,
+        "owners": [_owner_as_object(owner) for owner in fault.owners],
     }
 
 

@@ -1,6 +1,6 @@
 """A bar for bytes that move, on a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -29,3 +29,18 @@ def moving(title: str) -> "Iterator[Progress | None]":
     with Progress(*columns, console=error_console(), transient=True) as bar:
         task = bar.add_task(escape(visible(title)), total=None)
         yield lambda through, total: bar.update(task, completed=through, total=total)
+
+
+@contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """What to tell of each part that is through, of so many bytes in all."""
+    through = 0
+    with moving(title) as progress:
+
+        def add(size_bytes: int) -> None:
+            nonlocal through
+            through += size_bytes
+            if progress is not None:
+                progress(through, total)
+
+        yield add

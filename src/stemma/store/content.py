@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -180,29 +180,42 @@ class ContentStore:
                 aside.unlink()
         return size
 
-    def remove_unused(self, sha256: str, before: float) -> int:
-        """Take the content away unless it came, or was kept anew, after ``before``; return how many bytes that frees.
+    def remove_unused(self, sha256: str, before: float) -> int | None:
+        """Take the content away unless it came, was kept anew, or was asked for after ``before``; return how many bytes
+        that frees, None where it stays.
 
         Who keeps it in this very moment (:meth:`keep`) finds it afterwards, or is told that it is not here.
 
         Raises:
             StoreUnwritable: it cannot be removed.
         """
+        return self._remove_unless(sha256, lambda seen: seen.st_ctime >= before)
+
+    def remove_unkept(self, sha256: str, before: float) -> int | None:
+        """As :meth:`remove_unused`, but only who keeps it counts: not who asks for it, nor links that come and go.
+
+        Raises:
+            StoreUnwritable: it cannot be removed.
+        """
+        # Links change the one, tools that have one may choose the other.
+        return self._remove_unless(sha256, lambda seen: min(seen.st_ctime, seen.st_mtime) >= before)
+
+    def _remove_unless(self, sha256: str, is_used: Callable[[os.stat_result], bool]) -> int | None:
         place, aside = self.path(sha256), self._incoming / str(clock.new_uuid())
         gone = suppress(FileNotFoundError, BlockingIOError)  # another removes it, or publishes it just now
         with telling(), gone, place.open("rb") as held:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # so that no sweep takes it for abandoned
             seen = os.fstat(held.fileno())
-            if seen.st_ctime >= before:
-                return 0
+            if is_used(seen):
+                return None
             self._incoming.mkdir(parents=True, exist_ok=True)
             place.rename(aside)
             if os.fstat(held.fileno()).st_mtime_ns != seen.st_mtime_ns:
                 aside.rename(place)
-                return 0
+                return None
             aside.unlink()
             return seen.st_size
-        return 0
+        return None if self.has(sha256) else 0
 
     def set_aside(self, sha256: str) -> Path | None:
         """Take what lies under this digest, and is something else, out of the way; where it lies then.

@@ -1,5 +1,6 @@
 """What went into executions and what came out: whole, as zip archives, or file by file."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal
 
@@ -13,7 +14,8 @@ from stemma.api.error_responses import guarded
 from stemma.api.zips import Layout, archive
 from stemma.database.queries import contents, facts, runs
 from stemma.errors import Conflict, FileNotFound, RunNotEnded
-from stemma.lifecycle.archive.reading import archived
+from stemma.lifecycle.archive.reading import ArchivedContent, archived
+from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.outputs import occurrences_in
 from stemma.lifecycle.storekeeping.dropped import check_file, check_inputs
 
@@ -66,8 +68,13 @@ def file(request: Request, caller: Reader, file_id: FileId) -> Response:
         found = contents.file(session, file_id, groups)
     if found.content is None:
         raise FileNotFound(file_id)
-    elsewhere = None if installation.archive is None else partial(archived, installation)
+    elsewhere = _elsewhere(installation)
     return stored_file(request, installation.store, found.content.sha256, found.basename, archived=elsewhere)
+
+
+def _elsewhere(installation: Installation) -> Callable[[str], ArchivedContent] | None:
+    """Gives what the store let go, where there is an archive."""
+    return None if installation.archive is None else partial(archived, installation)
 
 
 def _named(caller: Caller, name: str, number: int) -> int:
@@ -89,8 +96,7 @@ def _zip(caller: Caller, run_id: int, side: _Side) -> Response:
             check_inputs(session, installation.store, run_id, caller.principal.groups)
         contents = facts.contents_of(session, run_id, [file.occurrence for file in occurrences_in(values)])
     digests = {uuid: content.sha256 for uuid, content in contents.items()}
-    elsewhere = None if installation.archive is None else partial(archived, installation)
-    layout = Layout(installation.store, digests, elsewhere)
+    layout = Layout(installation.store, digests, _elsewhere(installation))
     document_name = f"{side}.json"
     document = layout.place(values, document_name)
     layout.check()

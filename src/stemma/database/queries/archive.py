@@ -12,6 +12,7 @@ from sqlmodel import Session
 from stemma import clock
 from stemma.database.queries import storekeeping
 from stemma.database.queries.parts import parts_of
+from stemma.database.queries.replicas import ReplicaState
 from stemma.database.queries.storekeeping import ARCHIVED_ADDRESS, Kind
 from stemma.database.tables import (
     ArchivedRow,
@@ -91,6 +92,21 @@ def archived_of(session: Session, digests: Sequence[str], archive: str | None = 
     return found
 
 
+def archived_after(session: Session, archive: str, after: str) -> list[Content]:
+    """A page of what lies in an archive, by digest."""
+    query = (
+        select(_ARCHIVED.c.sha256, _ARCHIVED.c.size_bytes)
+        .where(
+            _ARCHIVED.c.archive == archive,
+            _ARCHIVED.c.state == ArchiveState.ARCHIVED.value,
+            _ARCHIVED.c.sha256 > after,
+        )
+        .order_by(_ARCHIVED.c.sha256)
+        .limit(_PAGE)
+    )
+    return [Content(*row) for row in session.execute(query)]
+
+
 def content_of(session: Session, sha256: str) -> Content:
     """An archived content.
 
@@ -120,7 +136,9 @@ def droppable(session: Session, route: Route, digests: Sequence[str], *, but: Co
         kinds = storekeeping.kinds(session, route.home, candidates, but=but)
         candidates = [digest for digest in candidates if kinds.get(digest) in {Kind.OUTPUT, Kind.UPLOAD}]
         copied = select(_REPLICA.c.sha256, _REPLICA.c.id).where(
-            _REPLICA.c.home == route.home, _REPLICA.c.sha256.in_(candidates), _REPLICA.c.state == "here"
+            _REPLICA.c.home == route.home,
+            _REPLICA.c.sha256.in_(candidates),
+            _REPLICA.c.state == ReplicaState.HERE.value,
         )
         held = {digest for digest, replica_id in session.execute(copied) if replica_id not in but}
         found |= set(candidates) - held - set(session.execute(_in_use(candidates)).scalars())

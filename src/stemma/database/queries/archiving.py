@@ -17,11 +17,11 @@ from stemma.database.queries import storekeeping
 from stemma.database.queries.archive import ArchiveState, Route, is_old, unused
 from stemma.database.queries.insert import insert_missing
 from stemma.database.queries.parts import parts_of
+from stemma.database.queries.replicas import LONG_AGO
 from stemma.database.tables import ArchivedRow, OccurrenceRow, RunOutputRow, RunRow, table_of
 from stemma.records import Content
 
 _ARCHIVED, _OCCURRENCE, _OUTPUT, _RUN = (table_of(row) for row in (ArchivedRow, OccurrenceRow, RunOutputRow, RunRow))
-_LONG_AGO: Final = datetime.fromisoformat("2000-01-01T00:00:00+00:00")
 _PAGE: Final = 1000
 _DESERTED: Final = timedelta(hours=1)
 """After so long another data folder may copy what one has noted and does not copy."""
@@ -97,7 +97,7 @@ def note(session: Session, route: Route, contents: Collection[Content]) -> None:
             "noted_at": now,
             "tries": 0,
             "not_before": now,
-            "lease_until": _LONG_AGO,
+            "lease_until": LONG_AGO,
             "fence": 0,
         }
         for digest, size in sorted(sizes.items())
@@ -212,7 +212,7 @@ def forget(session: Session, archive: str, sha256: str, fence: int) -> None:
     session.execute(delete(_ARCHIVED).where(_holds(archive, sha256, fence)))
 
 
-_FREE: Final[dict[str, Any]] = {"lease_owner": None, "lease_until": _LONG_AGO}
+_FREE: Final[dict[str, Any]] = {"lease_owner": None, "lease_until": LONG_AGO}
 
 
 def _holds(archive: str, sha256: str, fence: int) -> ColumnElement[bool]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, or_, select, update
 from sqlmodel import Session
 
 from stemma import clock
@@ -57,13 +57,6 @@ def abandon(session: Session, home: str) -> None:
     for part in parts_of(sorted(session.execute(idle).scalars())):  # looked at again now that nobody can want them
         unneeded = select(_REPLICA.c.id).where(_REPLICA.c.id.in_(part), ~replicas.is_needed())
         replicas.write(session, set(session.execute(unneeded).scalars()), state=ReplicaState.EVICTED.value, **FREE)
-
-
-def came_at(session: Session, *replica_ids: int) -> float:
-    """When the last of some copies that are here came, in seconds; 0 where that is not known."""
-    query = select(func.max(_REPLICA.c.ended_at)).where(_REPLICA.c.id.in_(replica_ids))
-    last = session.execute(query).scalar()
-    return 0.0 if last is None else float(last.timestamp())
 
 
 def is_kept(session: Session, home: str, sha256: str, but: int) -> bool:

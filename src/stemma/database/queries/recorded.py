@@ -10,6 +10,7 @@ from sqlmodel import Session, col
 from stemma.database.prepared import Prepared
 from stemma.database.queries import facts, workflows
 from stemma.database.queries.parts import parts_of
+from stemma.database.queries.replicas import NeedState, ReplicaState
 from stemma.database.tables import (
     AttemptRow,
     CaptureRow,
@@ -168,7 +169,7 @@ def run_outputs(session: Session, run_id: int) -> tuple[RunOutput, ...]:
 def replications(session: Session, run_id: int) -> tuple[ReplicationRecord, ...]:
     """What was brought for a run from elsewhere, in the order of being asked for."""
     table, copies = table_of(ReplicationRow), table_of(ReplicaRow)
-    moving = case((copies.c.state == "moving", copies.c.started_at), else_=None)
+    moving = case((copies.c.state == ReplicaState.MOVING.value, copies.c.started_at), else_=None)
     query = (
         select(table, moving.label("moving_since"))
         .join(copies, copies.c.id == table.c.replica_id)
@@ -184,7 +185,7 @@ def replications(session: Session, run_id: int) -> tuple[ReplicationRecord, ...]
             started_at=row.started_at or row.moving_since,
             arrived_at=row.arrived_at,
             was_here=bool(row.was_here),
-            is_handed=row.state == "handed",
+            is_handed=row.state == NeedState.HANDED.value,
             times=row.times,
             moved_bytes=row.moved_bytes,
             sha256=row.sha256,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, bindparam, or_, select, true, update
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, or_, select, true, update
 from sqlmodel import Session
 
 from stemma import clock
@@ -86,6 +86,8 @@ class Replica:
     used_at: datetime | None
     fence: int
     source_key: str = ""
+    ended_at: datetime | None = None
+    """When it came, where it is here."""
 
     def is_of(self, remote: UUID) -> bool:
         """Whether it was wanted through this registered place: the number of one that is gone may be another's."""
@@ -176,8 +178,9 @@ def write_address(session: Session, replica_id: int, before: str, address: str) 
     return bool(session.execute(update(_REPLICA).where(is_it).values(address=address)).rowcount)  # type: ignore[attr-defined]
 
 
-def is_needed() -> ColumnElement[bool]:
-    """Whether a run that goes on waits for the copy, or somebody told of a step that will."""
+def is_needed(now: BindParameter[Any] | None = None) -> ColumnElement[bool]:
+    """Whether a run that goes on waits for the copy, or somebody told of a step that will; ``now``, where the time is
+    only known when it is asked."""
     is_waited_for = (
         select(_REPLICATION.c.replica_id)
         .join(_RUN, _RUN.c.id == _REPLICATION.c.run_id)
@@ -188,7 +191,7 @@ def is_needed() -> ColumnElement[bool]:
         )
         .exists()
     )
-    return or_(is_waited_for, hints.is_wished(clock.now()))
+    return or_(is_waited_for, hints.is_wished(clock.now() if now is None else now))
 
 
 def write(session: Session, replica_ids: Collection[int], **values: Any) -> None:
@@ -217,6 +220,7 @@ def as_replica(row: Any) -> Replica:
         used_at=row.used_at,
         fence=row.fence,
         source_key=row.source_key,
+        ended_at=row.ended_at,
     )
 
 

@@ -4,14 +4,16 @@ Counting goes on from where it stopped, so that it costs what is new and not wha
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import case, func, select, true
+from sqlalchemy import and_, case, func, select, true
 from sqlmodel import Session
 
 from stemma.database.queries.insert import insert_missing
+from stemma.database.queries.replicas import ReplicaState
+from stemma.database.queries.storekeeping import ARCHIVED_ADDRESS
 from stemma.database.tables import (
     AttemptRow,
     ReplicaRow,
@@ -37,9 +39,11 @@ class Needs:
     misses: int = 0
     saved_bytes: int = 0
     """Of the hits: what had not to be moved."""
+    brought_back: int = 0
+    """Of the misses: what had to come from the archive."""
 
     def __add__(self, other: "Needs") -> "Needs":
-        return Needs(self.hits + other.hits, self.misses + other.misses, self.saved_bytes + other.saved_bytes)
+        return Needs(*(one + more for one, more in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +81,20 @@ def needs_between(session: Session, after: int, until: int) -> Needs:
     numbered = _REPLICATION.c.id > after, _REPLICATION.c.id <= until, is_brought
     counts = select(func.count(), func.coalesce(func.sum(case((hit, 1), else_=0)), 0)).where(*numbered)
     every, hits = session.execute(counts).one()
-    saved = (
-        select(func.coalesce(func.sum(_REPLICA.c.size_bytes), 0))
+    is_back = and_(~hit, _REPLICA.c.address.startswith(ARCHIVED_ADDRESS))
+    sums = (
+        select(*(func.coalesce(func.sum(case(of, else_=0)), 0) for of in ((hit, _REPLICA.c.size_bytes), (is_back, 1))))
         .select_from(_REPLICATION.join(_REPLICA, _REPLICA.c.id == _REPLICATION.c.replica_id))
-        .where(*numbered, hit)
+        .where(*numbered)
     )
-    return Needs(int(hits), int(every) - int(hits), int(session.execute(saved).scalar_one()))
+    saved, brought_back = session.execute(sums).one()
+    return Needs(int(hits), int(every) - int(hits), int(saved), int(brought_back))
 
 
 def moving(session: Session) -> int:
     """How many copies are being moved now."""
-    return int(session.execute(select(func.count()).where(_REPLICA.c.state == "moving")).scalar_one())
+    query = select(func.count()).where(_REPLICA.c.state == ReplicaState.MOVING.value)
+    return int(session.execute(query).scalar_one())
 
 
 def moved_bytes(session: Session) -> int:

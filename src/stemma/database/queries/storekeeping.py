@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from sqlalchemy import ColumnElement, Select, and_, case, false, func, or_, select, true, union_all
 from sqlmodel import Session
 
+from stemma.database.queries.replicas import ReplicaState
 from stemma.database.tables import (
     CaptureRow,
     OccurrenceRow,
@@ -35,7 +36,7 @@ _REVISION, _REVISION_FILE, _CAPTURE, _WORKFLOW = (
 AT_A_TIME: Final = 500
 """How many contents one look is about."""
 _PAGE: Final = 2000
-_HERE: Final = "here"
+_HERE: Final = ReplicaState.HERE.value
 
 
 class Kind(StrEnum):
@@ -73,6 +74,7 @@ class Held:
     address: str
     group: str
     used_at: datetime | None
+    came_at: datetime | None
 
 
 _IS_OUTPUT: Final = select(_OUTPUT.c.id).where(_OUTPUT.c.occurrence == _OCCURRENCE.c.uuid).exists()
@@ -229,21 +231,25 @@ def droppable(
     session: Session, home: str, *, limit: int | None = None, among: Collection[int] | None = None
 ) -> list[Held]:
     """Copies that no run which goes on needs, the one first that was used longest ago."""
+    names = "id", "sha256", "size_bytes", "address", "group_name", "used_at", "ended_at"
     query = (
-        select(*(_REPLICA.c[name] for name in ("id", "sha256", "size_bytes", "address", "group_name", "used_at")))
+        select(*(_REPLICA.c[name] for name in names))
         .where(_REPLICA.c.home == home, _REPLICA.c.state == _HERE, _REPLICA.c.sha256.is_not(None), ~_IS_NEEDED)
         .order_by(_REPLICA.c.used_at, _REPLICA.c.id)
     )
     if among is not None:
         query = query.where(_REPLICA.c.id.in_(among))
     rows = session.execute(query.limit(limit) if limit is not None else query)
-    return [Held(row.id, row.sha256, row.size_bytes or 0, row.address, row.group_name, row.used_at) for row in rows]
+    return [
+        Held(row.id, row.sha256, row.size_bytes or 0, row.address, row.group_name, row.used_at, row.ended_at)
+        for row in rows
+    ]
 
 
 def reserved_bytes(session: Session, home: str) -> tuple[int, int]:
     """The space that is kept for copies being moved, and how many that are."""
     query = select(func.coalesce(func.sum(_REPLICA.c.reserved_bytes), 0), func.count()).where(
-        _REPLICA.c.home == home, _REPLICA.c.state == "moving"
+        _REPLICA.c.home == home, _REPLICA.c.state == ReplicaState.MOVING.value
     )
     reserved, moving = session.execute(query).one()
     return int(reserved), int(moving)

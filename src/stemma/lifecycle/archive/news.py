@@ -2,11 +2,15 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final
+
+from sqlmodel import Session
 
 from stemma.database.queries import archiving
 from stemma.database.queries.archive import Route
 from stemma.lifecycle.installation import Installation
+from stemma.records import Content
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +37,8 @@ class News:
         if not (is_whole or is_again or newest != self._seen):
             return
         after = (0, 0) if is_whole else self._settled if is_again else self._seen
-        self._note_outputs(after[0])
-        self._note_uploads(after[1])
+        self._note_pages(archiving.outputs_after, after[0])
+        self._note_pages(archiving.uploads_after, after[1])
         if is_whole:
             self._adopt()
             self._next_whole = now + _WHOLE_SECONDS
@@ -42,28 +46,19 @@ class News:
             self._settled, self._next_again = self._seen, now + _AGAIN_SECONDS
         self._seen = newest
 
-    def _note_outputs(self, after: int) -> None:
+    def _note_pages(self, page_after: Callable[[Session, str, int], archiving.Page], after: int) -> None:
+        """Note what is here, page by page."""
         while True:
             with self._installation.database.reading() as session:
-                page = archiving.outputs_after(session, self._route.archive, after)
-            if not self._noted(page):
+                page = page_after(session, self._route.archive, after)
+            if not page:
                 return
+            self._note({content for _, content in page if self._installation.store.has(content.sha256)})
             after = page[-1][0]
 
-    def _note_uploads(self, after: int) -> None:
-        while True:
-            with self._installation.database.reading() as session:
-                page = archiving.uploads_after(session, self._route.archive, after)
-            if not self._noted(page):
-                return
-            after = page[-1][0]
-
-    def _noted(self, page: archiving.Page) -> bool:
-        """Note those of a page that are here; whether there may be another page."""
-        here = {content for _, content in page if self._installation.store.has(content.sha256)}
+    def _note(self, here: set[Content]) -> None:
         if here:
             self._installation.database.write(lambda session: archiving.note(session, self._route, here))
-        return bool(page)
 
     def _adopt(self) -> None:
         """Take over what another data folder noted and does not copy, where it lies here as well."""

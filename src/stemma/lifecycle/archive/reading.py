@@ -5,7 +5,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -101,22 +101,36 @@ def archived_chunks(archive: Archive, content: Content, offset: int = 0, length:
     """
     end = content.size_bytes if length is None else min(content.size_bytes, offset + length)
     is_whole = (offset, end) == (0, content.size_bytes)
-    digest, held, position = hashlib.sha256(), b"", offset
+    chunks = _as_long_as_it_answers(archive, content.sha256, offset, end)
     try:
-        for chunk in _as_long_as_it_answers(archive, content.sha256, offset, end):
-            position += len(chunk)
-            if position > end:
-                break
-            digest.update(chunk)
-            if held:
-                yield held
-            held = chunk
+        yield from checked(chunks, content, None if is_whole else end - offset)
     except ContentMissing as error:
         logger.warning("the archive does not have %s, which was copied to it", error.sha256)
         raise
-    if position != end or (is_whole and digest.hexdigest() != content.sha256):
-        logger.error("the archive has something else as %s (stemma store verify tells whose it is)", content.sha256)
-        raise ContentDamaged(content.sha256, digest.hexdigest() if is_whole else f"{position} bytes")
+    except ContentDamaged as error:
+        told = "the archive has something else as %s (stemma store verify tells whose it is)"
+        logger.error(told, error.expected)  # noqa: TRY400 - it is no fault in here, and the trace tells nothing
+        raise
+
+
+def checked(chunks: Iterable[bytes], content: Content, length: int | None = None) -> Iterator[bytes]:
+    """``chunks``, which are to be all of ``content``, or so many bytes of it: the last of them only if they are.
+
+    Raises:
+        ContentDamaged: they are something else.
+    """
+    digest, size, held = hashlib.sha256(), 0, b""
+    due = content.size_bytes if length is None else length
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+        if size > due:
+            break
+        if held:
+            yield held
+        held = chunk
+    if size != due or (length is None and digest.hexdigest() != content.sha256):
+        raise ContentDamaged(content.sha256, digest.hexdigest() if length is None else f"{size} bytes")
     if held:
         yield held
 

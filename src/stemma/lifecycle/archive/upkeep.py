@@ -14,7 +14,7 @@ from stemma.database.queries.archiving import Claimed
 from stemma.errors import ArchiveUnavailable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import dropping
-from stemma.lifecycle.storekeeping.inventory import batches
+from stemma.lifecycle.storekeeping.inventory import batches, enough
 from stemma.storages.archive import Archive
 
 logger = logging.getLogger(__name__)
@@ -56,9 +56,9 @@ def droppable(installation: Installation) -> list[Lying]:
     return sorted((one for one in found if one.used_at < before), key=lambda one: (one.used_at, one.sha256))
 
 
-def unused_since() -> float:
-    """What was asked for after that time stays in the store."""
-    return clock.now().timestamp() - IN_USE_SECONDS
+def unused_since(came_at: datetime | None = None) -> float:
+    """What was asked for after that time stays in the store; that it came, at ``came_at``, does not count."""
+    return max(clock.now().timestamp() - IN_USE_SECONDS, 0.0 if came_at is None else came_at.timestamp())
 
 
 def _lying(installation: Installation, sha256: str) -> Lying | None:
@@ -87,7 +87,7 @@ def let_go(installation: Installation, digests: Sequence[str]) -> dict[str, int]
             fresh = queries.droppable(session, route_of(installation, archive), sure)
         for digest in sorted(fresh):
             freed = installation.store.remove_unused(digest, before)
-            if freed or not installation.store.has(digest):
+            if freed is not None:
                 gone[digest] = freed
     return gone
 
@@ -119,10 +119,7 @@ def evict_archived(
     """
     files = freed = 0
     for part in batches(droppable(installation), _AT_A_TIME):
-        chosen: list[Lying] = []
-        for one in part:
-            if wanted_bytes is None or freed + sum(other.size_bytes for other in chosen) < wanted_bytes:
-                chosen.append(one)
+        chosen = enough(part, wanted_bytes, freed)
         if not chosen:
             break
         gone = let_go(installation, [one.sha256 for one in chosen])

@@ -42,7 +42,7 @@ class Drops:
         with database.reading() as session:
             replica = replicas.get(session, replica_id)
             leans = leans_on_archive(self._installation, session, replica)
-            before = max(unused_since(), eviction.came_at(session, replica_id))
+        before = unused_since(replica.ended_at)
         if leans and not self._lies_there(replica, before):
             return False
         with dropping(self._installation.settings.home):
@@ -55,7 +55,7 @@ class Drops:
             if replica.state is not ReplicaState.HERE or not all(self._is_given_back(runs, need) for need in needs):
                 return False
             # The file first: a row without one heals itself, a file without a row would be lost space.
-            if not is_needed and not self._remove(replica, before if leans else None):
+            if not is_needed and not self._remove(replica, before, leans=leans):
                 return False
             kept = [need.occurrence for need in needs if self._has_its_own(runs, need)]
             dropped = database.write(lambda session: eviction.evict(session, home, replica_id, kept))
@@ -71,15 +71,15 @@ class Drops:
             is_in_use = False
         return not is_in_use and self._kept.lies_there(sha256)
 
-    def _remove(self, replica: Replica, before: float | None) -> bool:
-        """Remove the bytes, unless they were asked for since ``before``; whether they are gone."""
+    def _remove(self, replica: Replica, before: float, *, leans: bool) -> bool:
+        """Remove the bytes, unless somebody kept them since ``before`` and is about to write down what else they are,
+        or asked for what leans on the archive; whether they are gone."""
         store = self._installation.store
         if replica.sha256 is None:
             return True
-        if before is None:
-            store.remove(replica.sha256)
-            return True
-        return bool(store.remove_unused(replica.sha256, before)) or not store.has(replica.sha256)
+        # Links of steps that have ended must not keep a copy: space is short.
+        remove = store.remove_unused if leans else store.remove_unkept
+        return remove(replica.sha256, before) is not None
 
     def _is_given_back(self, runs: dict[int, Any], need: replicas.Need) -> bool:
         """Whether a run lets go of a copy."""

@@ -132,19 +132,25 @@ class Kept:
 def is_kept(installation: Installation, session: Session, replica: Replica, *, is_archived: bool) -> bool:
     """Whether the bytes of a copy have to stay in the store for something else: unless they came from the archive, and
     it was asked whether they lie there still."""
-    sha256 = replica.sha256
-    if sha256 is None or not eviction.is_kept(session, installation.home_id, sha256, replica.id):
+    if not _is_something_else(installation, session, replica):
         return False
-    if installation.archive is None or not is_archived or not replica.address.startswith(ARCHIVED_ADDRESS):
-        return True
-    route = route_of(installation, installation.archive)
-    return not archive.droppable(session, route, [sha256], but=(replica.id,))
+    return not is_archived or not _may_go(installation, session, replica)
 
 
 def leans_on_archive(installation: Installation, session: Session, replica: Replica) -> bool:
     """Whether the bytes of a copy are something else too, and may go for the one reason that the archive has them."""
+    return _may_go(installation, session, replica) and _is_something_else(installation, session, replica)
+
+
+def _is_something_else(installation: Installation, session: Session, replica: Replica) -> bool:
+    sha256 = replica.sha256
+    return sha256 is not None and eviction.is_kept(session, installation.home_id, sha256, replica.id)
+
+
+def _may_go(installation: Installation, session: Session, replica: Replica) -> bool:
+    """Whether the bytes of a copy came from the archive, and are nothing that has to stay though they lie there."""
     sha256 = replica.sha256
     if installation.archive is None or sha256 is None or not replica.address.startswith(ARCHIVED_ADDRESS):
         return False
-    is_something_else = eviction.is_kept(session, installation.home_id, sha256, replica.id)
-    return is_something_else and not is_kept(installation, session, replica, is_archived=True)
+    route = route_of(installation, installation.archive)
+    return bool(archive.droppable(session, route, [sha256], but=(replica.id,)))

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 from stemma import clock
 from stemma.database.connection import Database
 from stemma.database.queries import replication_figures
+from stemma.database.queries.archive import Archived, amount
 from stemma.database.queries.replication_figures import Needs, Wait
 from stemma.errors import Unavailable
 from stemma.lifecycle.storekeeping.inventory import Amount, amounts
@@ -47,10 +48,13 @@ class Figures:
 class StoreFigures:
     """The latest figures. Safe to use from several threads."""
 
-    def __init__(self, database: Database, store: ContentStore, home: str) -> None:
+    def __init__(self, database: Database, store: ContentStore, home: str, archive: str | None = None) -> None:
         counting = _Counting(database)
         self._replication = _Background(counting.count, FRESH_SECONDS)
         self._amounts = _Background(lambda: amounts(database, store, home), STORE_FRESH_SECONDS)
+        self._archived: _Background[Archived] | None = None
+        if archive is not None:
+            self._archived = _Background(lambda: _amount(database, archive), STORE_FRESH_SECONDS)
 
     def replication(self) -> Figures | None:
         """What is known; None where nothing is yet."""
@@ -59,6 +63,15 @@ class StoreFigures:
     def amounts(self) -> dict[str, Amount] | None:
         """What lies in the store, by kind; None where it was never counted. A large one takes a while."""
         return self._amounts.latest(PATIENCE_SECONDS)
+
+    def archived(self) -> Archived | None:
+        """What lies in the archive; None where there is none, or where it was never counted."""
+        return None if self._archived is None else self._archived.latest(PATIENCE_SECONDS)
+
+
+def _amount(database: Database, archive: str) -> Archived:
+    with database.reading() as session:
+        return amount(session, archive)
 
 
 class _Background(Generic[T]):

@@ -4,7 +4,7 @@ import itertools
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from stemma.database.connection import Database
 from stemma.database.queries import replication_figures, storekeeping
@@ -14,7 +14,14 @@ from stemma.database.queries.storekeeping import AT_A_TIME, Held
 from stemma.lifecycle.installation import Installation
 from stemma.store.content import ContentStore
 
+
+class _Sized(Protocol):
+    @property
+    def size_bytes(self) -> int: ...
+
+
 T = TypeVar("T")
+S = TypeVar("S", bound=_Sized)
 
 UNUSED: Final = "unused"
 """The kind of what nothing refers to: deleted runs', abandoned uploads, what a crash left."""
@@ -90,3 +97,14 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while part := list(itertools.islice(rest, size)):
         yield part
+
+
+def enough(items: Iterable[S], wanted_bytes: int | None, freed_bytes: int) -> list[S]:
+    """The first of ``items``, until with what is freed they make up what is wanted; all of them where all is."""
+    chosen: list[S] = []
+    for item in items:
+        if wanted_bytes is not None and freed_bytes >= wanted_bytes:
+            break
+        chosen.append(item)
+        freed_bytes += item.size_bytes
+    return chosen

@@ -4,7 +4,7 @@ Each removal is between two gives-out (:mod:`stemma.lifecycle.replicate.guard`),
 it. Others may be at work meanwhile; killed at any point, nothing is lost but the time.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,7 +18,7 @@ from stemma.errors import ArchiveUnavailable
 from stemma.lifecycle.archive.upkeep import evict_archived, lies_there, remove_unused, route_of, unused_since
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import dropping
-from stemma.lifecycle.storekeeping.inventory import batches
+from stemma.lifecycle.storekeeping.inventory import batches, enough
 from stemma.records import Content
 
 SAFE_AGE: Final = timedelta(days=1)
@@ -53,10 +53,7 @@ def evict(
     files = freed = 0
     silence: str | None = None
     for part in batches(candidates, _DROPPED_AT_A_TIME):
-        chosen: list[Held] = []
-        for held in part:
-            if wanted_bytes is None or freed + sum(one.size_bytes for one in chosen) < wanted_bytes:
-                chosen.append(held)
+        chosen = enough(part, wanted_bytes, freed)
         if not chosen:
             break
         asked: dict[str, bool] = {}
@@ -104,7 +101,7 @@ def _came_from_archive(session: Session, installation: Installation, copies: Seq
 
 def _drop(installation: Installation, replica_ids: Collection[int], sure: Collection[str]) -> tuple[int, int]:
     """Drop those of the copies that are still here and needed by no run; how many, and the bytes freed. What came from
-    the archive goes if it is among ``sure``, and nobody asked for it just now."""
+    the archive goes if it is among ``sure``, and nobody asked for it just now; other bytes if nobody kept them anew."""
     database, home = installation.database, installation.home_id
     with dropping(installation.settings.home):
         with database.reading() as session:
@@ -113,15 +110,18 @@ def _drop(installation: Installation, replica_ids: Collection[int], sure: Collec
             kept = storekeeping.kinds(session, home, sorted(digests), but={held.id for held in fresh})
             free = _came_from_archive(session, installation, fresh)
         # The file first: a row without one heals itself, a file without a row would be lost space.
-        freed = sum(installation.store.remove(digest) for digest in sorted(digests - kept.keys()))
-        stay = free.difference(sure)
-        for digest in sorted(free.intersection(sure)):
-            size = installation.store.remove_unused(digest, unused_since())
-            freed += size
-            if not size and installation.store.has(digest):
-                stay.add(digest)
+        store = installation.store
+        sizes = {one: store.remove_unkept(one, _unkept_since(fresh, one)) for one in sorted(digests - kept.keys())}
+        sizes |= {one: store.remove_unused(one, unused_since()) for one in sorted(free.intersection(sure))}
+        stay = free.difference(sure).union(one for one, size in sizes.items() if size is None)
         ids = sorted(held.id for held in fresh if held.sha256 not in stay)
-        return database.write(lambda session: sum(eviction.evict(session, home, each) for each in ids)), freed
+        dropped = database.write(lambda session: sum(eviction.evict(session, home, each) for each in ids))
+        return dropped, sum(size or 0 for size in sizes.values())
+
+
+def _unkept_since(copies: Iterable[Held], sha256: str) -> float:
+    """Bytes that were kept after that time are about to be something else than these copies."""
+    return max(unused_since(held.came_at) for held in copies if held.sha256 == sha256)
 
 
 def collect(
@@ -164,8 +164,7 @@ def _remove(installation: Installation, contents: Sequence[Content], before: dat
         return [
             one.size_bytes
             for one in unused
-            if installation.store.remove_unused(one.sha256, before.timestamp())
-            or not installation.store.has(one.sha256)
+            if installation.store.remove_unused(one.sha256, before.timestamp()) is not None
         ]
 
 
