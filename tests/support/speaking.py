@@ -6,8 +6,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def speaking(*said, pause=0.0):
-    """A server that says these very bytes to whoever connects, with pauses between, and hangs up."""
+def speaking(*said, pause=0.0, on_gone=lambda: None):
+    """A server that says these very bytes to whoever connects, with pauses between, and hangs up.
+
+    ``on_gone`` is called where who asked hangs up before that.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     over = threading.Event()
 
@@ -23,6 +26,7 @@ def speaking(*said, pause=0.0):
                     try:
                         client.sendall(part)
                     except OSError:
+                        on_gone()
                         break
                     if over.wait(pause):
                         break

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ import pytest
 
 from stemma.errors import SourceForbidden, SourceNotFound, SourceUnavailable, SourceUnusable
 from stemma.settings import Settings
+from stemma.storages import haste
 from stemma.storages.gate import Gate
 from stemma.storages.opening import Opening, open_storage
 from stemma.storages.outgoing import Outgoing
@@ -230,6 +232,34 @@ def test_bucket_when_slower_than_a_byte_a_second_then_unavailable_in_time():
         with pytest.raises(SourceUnavailable), storage.read("s3://b/k", version="") as chunks:
             list(chunks)
         assert (datetime.now(UTC) - started).total_seconds() < 20
+
+
+DRIPPED_HEAD = b'HTTP/1.1 206 Partial\r\nETag: "1"\r\nX-Long: ' + b"x" * 10_000
+DRIPPED_LIST = b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nContent-Length: 9000\r\n\r\n" + b" " * 9000
+
+
+@pytest.mark.parametrize(
+    ("deed", "said"),
+    [
+        (lambda storage: storage.info("s3://b/k"), DRIPPED_HEAD),
+        (lambda storage: list(storage.list("s3://b/", limit=5)), DRIPPED_LIST),
+        (lambda storage: storage.delete("s3://b/k"), DRIPPED_HEAD),
+    ],
+    ids=["info", "list", "delete"],
+)
+@pytest.mark.parametrize("is_in_haste", [True, False])
+def test_look_when_the_server_of_a_bucket_drips_then_over_in_time_and_its_connection_with_it(deed, said, is_in_haste):
+    steadily = [said[at : at + 1] for at in range(len(said))]
+    values = {} if is_in_haste else {"fetch_timeout_seconds": 0.2}
+    gone = threading.Event()
+    with speaking(*steadily, pause=0.05, on_gone=gone.set) as host, bucket_at(f"http://{host}", **values) as storage:
+        started = time.monotonic()
+        end = started + 1 if is_in_haste else None
+        with pytest.raises(SourceUnavailable) as caught, haste.over_by(end):
+            deed(storage)
+        assert caught.value.reason == "it takes too long"
+        assert time.monotonic() - started < 15
+        assert gone.wait(15)
 
 
 def test_bucket_when_its_server_falls_silent_then_unavailable_in_time():

@@ -1,6 +1,7 @@
 """Servers of the web that are not what they seem: what is believed of them, and where a credential goes."""
 
 import gzip
+import re
 import socket
 import threading
 import time
@@ -74,7 +75,8 @@ def opened(host, **values):
     return HttpsStorage(Outgoing(Settings(_env_file=None, allow_private_hosts=host, allow_plain_http=True, **values)))
 
 
-def test_requests_when_several_then_one_connection_and_one_look_up():
+@pytest.mark.parametrize("size", [5, 5_000_000_000])
+def test_requests_when_several_then_one_connection_and_one_look_up_however_large_the_file(size):
     served = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -84,7 +86,8 @@ def test_requests_when_several_then_one_connection_and_one_look_up():
             while (asked := client.recv(65536)).endswith(b"\r\n\r\n"):
                 served.append(asked)
                 client.sendall(
-                    b'HTTP/1.1 206 Partial\r\nETag: "1"\r\nContent-Range: bytes 0-0/5\r\nContent-Length: 1\r\n\r\nh'
+                    b'HTTP/1.1 206 Partial\r\nETag: "1"\r\nContent-Range: bytes 0-0/%d\r\nContent-Length: 1\r\n\r\nh'
+                    % size
                 )
 
     thread = threading.Thread(target=serve)
@@ -92,7 +95,7 @@ def test_requests_when_several_then_one_connection_and_one_look_up():
     host = f"127.0.0.1:{listener.getsockname()[1]}"
     storage = opened(host)
     for _ in range(3):
-        assert storage.info(f"http://{host}/file").size_bytes == 5
+        assert storage.info(f"http://{host}/file").size_bytes == size
         assert read(storage, f"http://{host}/file", '"1"', length=1) == b"h"
     storage.close()
     thread.join()
@@ -247,6 +250,32 @@ def test_read_when_the_server_lies_about_the_part_then_noticed(told, body, error
         with pytest.raises(error):
             read(storage, f"http://{host}/file", '"1"', offset=10, length=10)
         storage.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        (b"", "a part of it (206) and does not say which"),
+        (b"Content-Range: nonsense\r\n", "another part"),
+        (b"Content-Range: bytes 7-7/100\r\n", "another part"),
+        (b"Content-Range: bytes 0-100/100\r\n", "behind its end"),
+    ],
+)
+def test_info_when_the_server_does_not_say_which_part_it_sends_then_unusable(head, reason):
+    answer = b'HTTP/1.1 206 Partial\r\nETag: "1"\r\n%bContent-Length: 1\r\n\r\nh' % head
+    with speaking(answer) as host:
+        storage = opened(host)
+        with pytest.raises(SourceUnusable, match=re.escape(reason)):
+            storage.info(f"http://{host}/file")
+        storage.close()
+
+
+def test_info_when_the_server_knows_the_part_and_not_the_whole_then_its_size_is_not_known():
+    with speaking(PART % (b"0-0/*", 1, b"h")) as host:
+        storage = opened(host)
+        info = storage.info(f"http://{host}/file")
+        storage.close()
+    assert (info.size_bytes, info.takes_ranges) == (None, True)
 
 
 def test_read_when_more_comes_than_asked_for_then_only_what_was_asked_for():

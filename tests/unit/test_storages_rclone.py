@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 
 from stemma.errors import SourceForbidden, SourceNotFound, SourceUnavailable, SourceUnusable
 from stemma.settings import Settings
+from stemma.storages import haste
 from stemma.storages.gate import Gate
 from stemma.storages.opening import Opening, open_storage
 from stemma.storages.outgoing import Outgoing
 from stemma.storages.protocol import RemoteSettings
 from stemma.storages.rclone_daemon import RcloneDaemon
 from stemma.storages.rclone_remotes import refusal_of
+from support.speaking import speaking
 from support.storages import place
 
 WAIT_SECONDS = 20
@@ -187,3 +190,25 @@ def test_guardian_when_it_is_not_wanted_then_it_ends_what_it_started(tmp_path):
         assert process.wait(WAIT_SECONDS) == 0
     assert gone(children[0])
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [lambda storage: storage.info("rclone:r/k"), lambda storage: list(storage.list("rclone:r/", limit=5))],
+    ids=["info", "list"],
+)
+def test_look_when_the_server_of_a_remote_drips_then_over_in_time_and_its_connection_with_it(deed):
+    head = b"HTTP/1.1 207 Multi-Status\r\nContent-Type: application/xml\r\nContent-Length: 9000\r\n\r\n"
+    gone = threading.Event()
+    with speaking(head, *[b" "] * 9000, pause=0.05, on_gone=gone.set) as host:
+        opening = Opening(Outgoing(Settings(_env_file=None, allow_private_hosts=host, allow_plain_http=True)))
+        remote = RemoteSettings("r", "rclone", {"type": "webdav", "url": f"http://{host}/"}, {})
+        storage = open_storage(remote, "rclone:r/", opening)
+        opening.rclone().ready()
+        started = time.monotonic()
+        with pytest.raises(SourceUnavailable), haste.over_by(started + 2):
+            deed(storage)
+        assert time.monotonic() - started < 15
+        assert gone.wait(15)
+        storage.close()
+        opening.close()

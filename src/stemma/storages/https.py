@@ -71,8 +71,11 @@ class HttpsStorage:
         with self._session.asked("GET", target, what, headers=headers, accepted=frozenset({_BEYOND})) as answer:
             if answer.status == _BEYOND and _size(answer) != 0:
                 raise SourceUnusable(what, "its server does not say how large it is")
+            if _is_part(answer):
+                _part_at(answer, 0, what)
             found = _info(address, answer)
-            if found.size_bytes is not None and found.size_bytes <= _SMALL_BYTES:
+            # A part has the byte that was asked for, however large the whole is.
+            if _is_part(answer) or (found.size_bytes is not None and found.size_bytes <= _SMALL_BYTES):
                 _drain(answer)
             return found
 
@@ -190,25 +193,41 @@ def _body(answer: Answer) -> Iterator[bytes]:
 
 
 def _drain(answer: Answer) -> None:
-    """Take what is left of a small answer, so that the connection can be used again; not where it comes slowly."""
+    """Take what is left of a small answer, so that the connection can be used again; not where it comes slowly, or is
+    not small after all."""
     end = time.monotonic() + _SMALL_SECONDS
-    for _ in _body(answer):
-        if time.monotonic() > end:
+    taken = 0
+    for chunk in _body(answer):
+        taken += len(chunk)
+        if taken > _SMALL_BYTES or time.monotonic() > end:
             return
 
 
 def _part(answer: Answer, offset: int, length: int | None, what: str) -> Iterator[bytes]:
     """The part that was asked for, when it is that one, and all of it."""
-    found = _RANGE.fullmatch(answer.header("content-range") or "")
-    if found is None or int(found[1]) != offset or int(found[2]) < offset:
-        raise SourceUnusable(what, "its server sends another part than the one that it was asked for")
+    found = _part_at(answer, offset, what)
     promised = int(found[2]) - offset + 1
-    if found[3] != "*" and int(found[2]) >= int(found[3]):
-        raise SourceUnusable(what, "its server says that a part of it ends behind its end")
     at_end = found[3] != "*" and int(found[2]) + 1 == int(found[3])
     if not at_end and (length is None or promised < length):
         raise SourceUnusable(what, "its server sends less than it was asked for")
     return _all_of(answer, promised if length is None else min(promised, length), what)
+
+
+def _part_at(answer: Answer, offset: int, what: str) -> re.Match[str]:
+    """What the server says of the part that it sends: its first byte, its last, and the size of the whole or ``*``.
+
+    Raises:
+        SourceUnusable: it does not say which part that is, or it is not one that begins at ``offset``.
+    """
+    told = answer.header("content-range")
+    if told is None:
+        raise SourceUnusable(what, "its server sends a part of it (206) and does not say which, nor of how much")
+    found = _RANGE.fullmatch(told)
+    if found is None or int(found[1]) != offset or int(found[2]) < offset:
+        raise SourceUnusable(what, "its server sends another part than the one that it was asked for")
+    if found[3] != "*" and int(found[2]) >= int(found[3]):
+        raise SourceUnusable(what, "its server says that a part of it ends behind its end")
+    return found
 
 
 def _all_of(answer: Answer, count: int, what: str) -> Iterator[bytes]:

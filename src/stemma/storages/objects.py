@@ -6,7 +6,7 @@ through the :mod:`gate <stemma.storages.gate>`, which holds them to the rules of
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ import obstore
 from stemma.errors import AddressRefused, SourceChanged, SourceNotFound, SourceUnavailable, SourceUnusable, TooLarge
 from stemma.records import Json
 from stemma.storages.https import HttpsStorage
+from stemma.storages.in_time import in_time
 from stemma.storages.objects_errors import OBSTORE_ERRORS, RangeBeyond, RangeIgnored, refusal_of
 from stemma.storages.outgoing import Outgoing
 from stemma.storages.pace import Pace, TooSlow
@@ -25,7 +26,7 @@ from stemma.storages.protocol import Listed, SourceInfo
 from stemma.storages.settling import settled
 
 if TYPE_CHECKING:
-    from obstore import GetResult
+    from obstore import GetResult, ListStream, ObjectMeta
 
     from stemma.storages.objects_open import Bucket
 
@@ -33,6 +34,8 @@ _ONE_PUT_BYTES: Final = 16 * 1024 * 1024
 _PART_BYTES: Final = 8 * 1024 * 1024
 _MOST_PARTS: Final = 9000
 _LISTED_AT_ONCE: Final = 1000
+_SLOW_BATCH: Final = 5
+"""So many times as long as an answer may take until it begins, all of one in a listing may take to come."""
 _SIGNED_SECONDS: Final = 24 * 3600
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _MD5_CHARACTERS: Final = 32
@@ -45,6 +48,7 @@ class ObjectStorage:
         self._bucket = bucket
         self._store = bucket.store
         self._silence_seconds = outgoing.silence_seconds
+        self._answer_seconds = outgoing.answer_seconds
         self._by_url: HttpsStorage | None = None
         """For servers that call a part the whole, which obstore does not take: parts are read by signed URL."""
         self._outgoing = outgoing
@@ -60,13 +64,16 @@ class ObjectStorage:
         if self._takes_ranges and self._by_url is None:
             try:
                 with self._told(what):
-                    return self._info(address, obstore.get(self._store, key, options={"range": (0, 1)}).meta)
+                    answer = in_time(
+                        lambda: obstore.get_async(self._store, key, options={"range": (0, 1)}), self._answer_seconds
+                    )
+                    return self._info(address, answer.meta)
             except RangeIgnored:
                 self._ranges_ignored(address)
             except RangeBeyond:  # it has no first byte
                 pass
         with self._told(what):
-            return self._info(address, obstore.head(self._store, key))
+            return self._info(address, in_time(lambda: obstore.head_async(self._store, key), self._answer_seconds))
 
     @contextmanager
     def read(
@@ -109,16 +116,16 @@ class ObjectStorage:
         base = address.rstrip("/")
         count = 0
         with self._told(what):
-            for batch in obstore.list(self._store, folder or None, chunk_size=_LISTED_AT_ONCE):
-                for meta in batch:
-                    path = meta["path"].removeprefix(folder).removeprefix("/")
-                    if not path:  # what stands for the folder itself
-                        continue
-                    count += 1
-                    if count > limit:
-                        raise TooLarge(what, limit, "files")
-                    checked_path(path, what)
-                    yield Listed(path, self._info(f"{base}/{path}", meta))
+            listing = [obstore.list(self._store, folder or None, chunk_size=_LISTED_AT_ONCE)]
+            for meta in _each(listing, self._answer_seconds * _SLOW_BATCH):
+                path = meta["path"].removeprefix(folder).removeprefix("/")
+                if not path:  # what stands for the folder itself
+                    continue
+                count += 1
+                if count > limit:
+                    raise TooLarge(what, limit, "files")
+                checked_path(path, what)
+                yield Listed(path, self._info(f"{base}/{path}", meta))
         if not count:
             raise SourceNotFound(what)
 
@@ -139,7 +146,7 @@ class ObjectStorage:
         what = _what(address)
         try:
             with self._told(what):
-                obstore.delete(self._store, self._key(address))
+                in_time(lambda: obstore.delete_async(self._store, self._key(address)), self._answer_seconds)
         except SourceNotFound:
             return
 
@@ -242,6 +249,23 @@ class ObjectStorage:
             raise SourceUnavailable(what, "it takes too long") from error
         except OBSTORE_ERRORS as error:
             raise refusal_of(error, what) from None
+
+
+def _each(held: "list[ListStream[Sequence[ObjectMeta]]]", seconds: float) -> "Iterator[ObjectMeta]":
+    """What a listing has, a part of which may take so long. It is let go of at the end, and its connection with it."""
+    try:
+        while batch := in_time(lambda: _next(held), seconds):
+            yield from batch
+    finally:
+        held.clear()
+
+
+async def _next(held: "list[ListStream[Sequence[ObjectMeta]]]") -> "Sequence[ObjectMeta]":
+    """The next part of a listing; nothing at its end."""
+    try:
+        return await held[0].__anext__()  # its own is not made for anext()
+    except StopAsyncIteration:
+        return ()
 
 
 def _what(address: str) -> str:

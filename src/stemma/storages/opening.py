@@ -86,7 +86,13 @@ def open_storage(
     if scheme == "rclone" and remote is not None:
         from stemma.storages.rclone import RcloneStorage  # noqa: PLC0415 - see above
 
-        return RcloneStorage(remote, context.rclone(), silence_seconds=context.outgoing.silence_seconds)
+        outgoing = context.outgoing
+        return RcloneStorage(
+            remote,
+            context.rclone(),
+            silence_seconds=outgoing.silence_seconds,
+            answer_seconds=outgoing.answer_seconds,
+        )
     raise AddressRefused(address[:200].partition("?")[0])
 
 

@@ -27,11 +27,12 @@ from stemma.errors import (
     TooLarge,
 )
 from stemma.records import Json
+from stemma.storages import haste
 from stemma.storages.outgoing import telling
 from stemma.storages.pace import Pace
 from stemma.storages.paths import checked_path, exactly, is_path, last_part, windowed
 from stemma.storages.protocol import Listed, RemoteSettings, SourceInfo
-from stemma.storages.rclone_daemon import RcloneDaemon, TooLong
+from stemma.storages.rclone_daemon import CALL_SECONDS, RcloneDaemon, TooLong
 from stemma.storages.rclone_remotes import ReachedRemote, refusal_of
 from stemma.storages.settling import settled
 
@@ -45,10 +46,13 @@ _HASHED: Final = {"drive": ["md5"], "swift": ["md5"]}
 class RcloneStorage:
     """One remote of rclone."""
 
-    def __init__(self, remote: RemoteSettings, daemon: RcloneDaemon, *, silence_seconds: float) -> None:
+    def __init__(
+        self, remote: RemoteSettings, daemon: RcloneDaemon, *, silence_seconds: float, answer_seconds: float
+    ) -> None:
         self._remote = remote
         self._daemon = daemon
         self._silence_seconds = silence_seconds
+        self._answer_seconds = answer_seconds
         self._reached = ReachedRemote(remote, daemon)
         self._hashes = _HASHED.get(remote.settings["type"], [])
 
@@ -56,7 +60,9 @@ class RcloneStorage:
         """See :class:`~stemma.storages.protocol.Storage`."""
         path, what = self._path(address), _what(address)
         options = {"showHash": True, "hashTypes": self._hashes} if self._hashes else {}
-        found = self._call("operations/stat", {"remote": path, "opt": options}, what).get("item")
+        found = self._call("operations/stat", {"remote": path, "opt": options}, what, seconds=self._answer_seconds).get(
+            "item"
+        )
         if not isinstance(found, dict):
             raise SourceNotFound(what)
         if found.get("IsDir"):
@@ -174,10 +180,20 @@ class RcloneStorage:
         return path
 
     def _call(
-        self, command: str, parameters: Mapping[str, Json], what: str, *, most_bytes: int = 1024 * 1024
+        self,
+        command: str,
+        parameters: Mapping[str, Json],
+        what: str,
+        *,
+        most_bytes: int = 1024 * 1024,
+        seconds: float = CALL_SECONDS,
     ) -> dict[str, Any]:
         filled = parameters if "srcFs" in parameters else {"fs": self._reached.name(), **parameters}
-        told = self._daemon.call(command, filled, most_bytes=most_bytes)
+        left = haste.seconds_left()
+        seconds = seconds if left is None else min(left, seconds)
+        if seconds <= 0:
+            raise SourceUnavailable(what, "it takes too long")
+        told = self._daemon.call(command, filled, most_bytes=most_bytes, seconds=seconds)
         if told.error is not None:
             raise refusal_of(told.error, what)
         if not isinstance(told.value, dict):

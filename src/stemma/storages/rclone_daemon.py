@@ -29,7 +29,7 @@ from stemma.storages.outgoing import Outgoing
 
 CONNECTIONS: Final = 128
 _START_SECONDS: Final = 15.0
-_CALL_SECONDS: Final = 600.0
+CALL_SECONDS: Final = 600.0
 _YEAR: Final = "8760h"
 _HOST: Final = b"rclone"
 
@@ -68,8 +68,15 @@ class RcloneDaemon:
         self.generation = 0
         """Counts the starts: what an earlier one was told is gone."""
 
-    def call(self, command: str, parameters: Mapping[str, Json], *, most_bytes: int = 1024 * 1024) -> Answered:
-        """Do ``command``.
+    def call(
+        self,
+        command: str,
+        parameters: Mapping[str, Json],
+        *,
+        most_bytes: int = 1024 * 1024,
+        seconds: float = CALL_SECONDS,
+    ) -> Answered:
+        """Do ``command``, and give it up after so long: then rclone does too. It answers all at once.
 
         Raises:
             SourceUnavailable: rclone does not answer.
@@ -77,7 +84,8 @@ class RcloneDaemon:
         """
         headers = {"Content-Type": "application/json"}
         content = orjson.dumps(dict(parameters))
-        with self.asked("POST", f"/{command}", headers, [content], length=len(content)) as response:
+        asked = self.asked("POST", f"/{command}", headers, [content], length=len(content), seconds=seconds)
+        with asked as response:
             read = bytearray()
             with _telling():
                 for part in response.iter_stream():
@@ -98,7 +106,7 @@ class RcloneDaemon:
         content: Iterable[bytes] | None = None,
         *,
         length: int | None = None,
-        seconds: float = _CALL_SECONDS,
+        seconds: float = CALL_SECONDS,
     ) -> Iterator[httpcore.Response]:
         """Its answer to a request, before its body is read."""
         pool = self._running()
