@@ -7,9 +7,11 @@ down something new. All of them are hints and nothing more: who misses one finds
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,14 +53,17 @@ class Bell:
         self._path = folder / f"{worker}.pipe"
         # Who rings takes away pipes that nobody reads: it is called one when it is open.
         fresh = folder / f"{worker}.new"
-        os.mkfifo(fresh, 0o600)
-        try:
-            # Opened for writing too, or it would read as closed whenever nobody else has it open.
-            self._descriptor = os.open(fresh, os.O_RDWR | os.O_NONBLOCK)
-            fresh.rename(self._path)
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
+        with _making(folder):
+            for left_behind in folder.glob("*.new"):  # nobody else is at it: its worker was killed meanwhile
+                left_behind.unlink(missing_ok=True)
+            os.mkfifo(fresh, 0o600)
+            try:
+                # Opened for writing too, or it would read as closed whenever nobody else has it open.
+                self._descriptor = os.open(fresh, os.O_RDWR | os.O_NONBLOCK)
+                fresh.rename(self._path)
+            except OSError:
+                fresh.unlink(missing_ok=True)
+                raise
 
     def wait(self, timeout_seconds: float) -> Heard:
         """Return at a nudge, or after ``timeout_seconds``. Several nudges count as one."""
@@ -78,6 +83,17 @@ class Bell:
         """Take the pipe away."""
         self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+@contextlib.contextmanager
+def _making(folder: Path) -> Iterator[None]:
+    """One worker of a data folder makes its pipe at a time; who is killed at it is in nobody's way."""
+    with (folder / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # for a process too that was forked meanwhile
 
 
 def wake_workers(home: Path) -> None:

@@ -1,6 +1,8 @@
 """The bell: a nudge is noticed, a missed one harms nobody, dead workers leave nothing."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -47,6 +49,44 @@ def test_wake_when_a_worker_died_takes_its_pipe_away(home: Path) -> None:
     os.mkfifo(home / "wake" / "dead.pipe")
     wake_workers(home)
     assert list((home / "wake").iterdir()) == []
+
+
+def killed_while_making(home: Path, at: str) -> subprocess.Popen[bytes]:
+    """A process that makes its pipe, and comes no further than ``at``."""
+    code = (
+        "import os, sys, time; from pathlib import Path; from stemma.wake import Bell\n"
+        f"{at} = lambda *_, **__: (print('there', flush=True), time.sleep(60))\n"
+        "Bell(Path(sys.argv[1]), 'first')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"there\n"
+    return process
+
+
+@pytest.mark.parametrize("at", ["os.open", "Path.rename"])
+def test_bell_when_another_worker_was_killed_while_it_made_its_own_clears_what_it_left(home: Path, at: str) -> None:
+    with killed_while_making(home, at) as process:
+        process.kill()
+    assert (home / "wake" / "first.new").is_fifo()
+    bell = Bell(home, "second")
+    assert [path.name for path in (home / "wake").glob("first*")] == []
+    wake_workers(home)
+    assert bell.wait(0)
+    bell.close()
+
+
+def test_bell_when_another_worker_makes_its_own_waits_and_leaves_it_alone(home: Path) -> None:
+    with killed_while_making(home, "Path.rename") as process:
+        made: list[Bell] = []
+        thread = threading.Thread(target=lambda: made.append(Bell(home, "second")))
+        thread.start()
+        thread.join(0.3)
+        assert not made
+        assert (home / "wake" / "first.new").is_fifo()
+        process.kill()
+    thread.join(10)
+    made[0].close()
 
 
 def test_wake_when_nobody_listens_is_no_error(home: Path) -> None:
@@ -120,7 +160,7 @@ def test_bell_when_others_ring_while_it_is_made_then_its_pipe_stays(home: Path) 
     finally:
         is_over.set()
         ringing.join()
-    assert list((home / "wake").iterdir()) == []
+    assert [path.name for path in (home / "wake").iterdir()] == ["lock"]
 
 
 def test_tell_followers_when_it_cannot_be_written_is_no_error(home: Path) -> None:
