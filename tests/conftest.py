@@ -20,12 +20,16 @@ import pytest
 import uvicorn
 
 from stemma.api import server
+from stemma.auth.policy import USER
 from stemma.database import schema
 from stemma.database.connection import Database
+from stemma.database.queries.audit import AuditEntry, Wanted, entries
 from stemma.lifecycle.installation import Installation, open_installation
 from stemma.settings import Settings
 from stemma.worker.loop import Worker
 from support.databases import KINDS, fresh_database_url
+from support.documents import ECHO
+from support.tokens import token
 
 _numbers = itertools.count(1)
 
@@ -56,6 +60,22 @@ class Served:
             assert answer.status_code == 200, answer.text
             self.tokens[username] = answer.json()["access_token"]
         return self.client(Authorization=f"Bearer {self.tokens[username]}")
+
+    def client_of(self, name: str, *groups: str, roles: tuple[str, ...] = (USER,)) -> httpx.Client:
+        """Somebody whom the local issuer does not know, in ``groups``."""
+        signed = token(self.installation.settings, name, groups=groups, roles=roles)
+        return self.client(Authorization=f"Bearer {signed}")
+
+    def audited(self, answer: httpx.Response) -> list[AuditEntry]:
+        """What the audit has of a request."""
+        number = answer.headers["stemma-request"]
+        return [entry for entry in entries(self.installation.database, Wanted()) if str(entry.request) == number]
+
+    @staticmethod
+    def group_of(client: httpx.Client) -> str:
+        """The only group that somebody is in."""
+        [group] = client.get("/whoami").json()["data"]["groups"]
+        return str(group)
 
     @staticmethod
     def run_to_end(client: httpx.Client, execution_id: int, seconds: float = 60) -> dict[str, Any]:
@@ -143,6 +163,17 @@ def user(served: Served) -> Iterator[httpx.Client]:
     """``user_1``: of group1, and an admin."""
     with served.client_as("user_1") as client:
         yield client
+
+
+@pytest.fixture
+def ended_run(served: Served, user: httpx.Client) -> int:
+    """The number of a run of ``user`` that has ended."""
+    files = {"spec_file": ("main.cwl", ECHO), "input_file": ("inputs.yml", b"words: hi")}
+    made = user.post("/workflow_registry/register", data={"name": served.name(), "version": "1.0"}, files=files)
+    started = user.post(f"/workflow_execution/execute/{made.json()['data']['registry_id']}")
+    number: int = started.json()["data"]["execution_id"]
+    assert served.run_to_end(user, number)["status"] == "finished"
+    return number
 
 
 @pytest.fixture

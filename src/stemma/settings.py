@@ -305,7 +305,7 @@ class Settings(BaseSettings):
 
     replication_ahead_bytes: Annotated[int, Field(ge=0)] = 10 * GIB
     """How much a group may have fetched ahead at a time, for steps that others' engines tell of
-    (``POST /workflow_events``) and no run needs yet; 0 for nothing."""
+    (``POST /workflow_events``) and no run needs yet; one member half of what the others leave; 0 for nothing."""
 
     replication_patience_seconds: PositiveFloat = 3600.0
     """How long a place elsewhere that does not answer is asked again, until the steps that need its file fail."""

@@ -2,19 +2,16 @@
 
 import http.client
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 from fastapi.routing import APIRoute, iter_route_contexts
 from sqlalchemy import text
 
-from conftest import Served, opened_installation
-from stemma.api import server
+from conftest import Served, opened_installation, served_installation
 from stemma.api.app import create_app
 from stemma.api.audit import deed_of
 from stemma.api.dependencies import Allowed
@@ -29,16 +26,10 @@ from support.documents import ECHO
 NOBODYS = 999_999
 
 
-def written(served: Served, answer: httpx.Response) -> list[AuditEntry]:
-    """What the audit has of a request."""
-    number = answer.headers["stemma-request"]
-    return [entry for entry in entries(served.installation.database, Wanted()) if str(entry.request) == number]
-
-
 def only(served: Served, answer: httpx.Response, status: int = 200) -> AuditEntry:
     """The one entry of a request, which says who and from where."""
     assert answer.status_code == status, answer.text
-    [entry] = written(served, answer)
+    [entry] = served.audited(answer)
     assert entry.address == "127.0.0.1"
     assert entry.status == (None if status == 200 else status)
     assert (entry.result == "done") == (status == 200)
@@ -101,7 +92,7 @@ def test_stop_and_delete_when_several_runs_go_on_then_each_has_its_rows(idle: Se
         stopped = user.post(f"/workflow_execution/{first}/stop")
         assert about(only(idle, stopped)) == ("user_1", "run.stop", "run", str(first), "group1", "done")
         deleted = user.delete("/workflow_execution/delete", params={"registry_id": workflow})
-    assert sorted((entry.action, entry.resource_id) for entry in written(idle, deleted)) == sorted(
+    assert sorted((entry.action, entry.resource_id) for entry in idle.audited(deleted)) == sorted(
         [("run.stop", str(second)), ("run.delete", str(second)), ("run.delete", str(first))]
     )
 
@@ -241,7 +232,7 @@ def test_refusal_when_the_database_is_away_then_is_logged(
         patched.setattr(workflows, "get", is_away)
         answer = user.delete("/workflow_registry/delete/7")
     assert answer.status_code == 503
-    assert written(idle, answer) == []
+    assert idle.audited(answer) == []
     assert answer.headers["stemma-request"] in caplog.text
 
 
@@ -295,17 +286,11 @@ def test_routes_when_walked_then_each_that_changes_something_has_its_deed(idle: 
 @contextmanager
 def proxied(folder: Path, proxies: str | None) -> Iterator[Served]:
     """A service as ``stemma serve`` starts it, which believes ``proxies``."""
-    with opened_installation("sqlite", folder, trusted_proxies=proxies) as installation:
-        listening = server.bind(installation.settings)
-        running = uvicorn.Server(server.configuration(installation))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            yield Served(installation, f"http://localhost:{listening.getsockname()[1]}")
-        finally:
-            running.should_exit = True
-            thread.join()
-            listening.close()
+    with (
+        opened_installation("sqlite", folder, trusted_proxies=proxies) as installation,
+        served_installation(installation) as service,
+    ):
+        yield service
 
 
 @pytest.mark.parametrize(
@@ -325,7 +310,7 @@ def test_address_when_a_proxy_tells_it_then_is_believed_of_trusted_ones_alone(
     with proxied(tmp_path, proxies) as service, service.client_as("user_1") as user:
         headers = {"X-Forwarded-For": forwarded.encode("latin-1")}
         answer = user.delete(f"/workflow_registry/delete/{NOBODYS}", headers=headers)  # type: ignore[arg-type]
-        [entry] = written(service, answer)
+        [entry] = service.audited(answer)
     assert entry.address == address
 
 
@@ -333,4 +318,4 @@ def test_requests_when_of_one_caller_then_have_numbers_of_their_own(idle: Served
     with idle.client_as("user_1") as user:
         first, second = (user.delete(f"/workflow_registry/delete/{NOBODYS}") for _ in range(2))
     assert first.headers["stemma-request"] != second.headers["stemma-request"]
-    assert len(written(idle, first)) == len(written(idle, second)) == 1
+    assert len(idle.audited(first)) == len(idle.audited(second)) == 1

@@ -359,8 +359,7 @@ def test_filters_when_given_then_only_these_are_listed(things: Things) -> None:
 
 
 def test_lists_when_the_caller_is_in_no_group_then_are_empty_and_say_why(served: Served) -> None:
-    signed = token(served.installation.settings, "nobody")
-    with served.client(Authorization=f"Bearer {signed}") as nobody:
+    with served.client_of("nobody") as nobody:
         for path in ("/workflow_registry", "/workflow_execution"):
             answer = nobody.get(path).json()
             assert answer["data"] == {"items": [], "next_cursor": None}

@@ -2,17 +2,21 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
-from conftest import Served, opened_installation, served_installation
+from conftest import Served, opened_installation, served_installation, working
 from stemma.auth.policy import ADMIN, USER
-from stemma.database.queries.audit import AuditEntry, Wanted, entries
 from stemma.engines.protocol import Owner
+from stemma.lifecycle.installation import Installation, open_installation
+from stemma.settings import Settings
 from support.databases import KINDS
+from support.documents import ECHO
 from support.installed_engines import installed_engines
-from support.tokens import token
+from support.real_service import wait_until
 
 SECRET = "geheim-4711-ganz"
 ENGINES = """
@@ -47,27 +51,6 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield served
 
 
-def as_person(service: Served, name: str, *groups: str, roles: tuple[str, ...] = (USER,)) -> httpx.Client:
-    signed = token(service.installation.settings, name, groups=groups, roles=roles)
-    return service.client(Authorization=f"Bearer {signed}")
-
-
-@pytest.fixture
-def person(service: Served) -> Iterator[httpx.Client]:
-    """Somebody new in a group of their own, without the role of an admin."""
-    name = service.name("person")
-    with as_person(service, name, f"of-{name}") as client:
-        yield client
-
-
-@pytest.fixture
-def admin(service: Served) -> Iterator[httpx.Client]:
-    """The same as an admin."""
-    name = service.name("admin")
-    with as_person(service, name, f"of-{name}", roles=(USER, ADMIN)) as client:
-        yield client
-
-
 def engine(client: httpx.Client, name: str = "vault") -> dict[str, object]:
     answer = client.get("/engines")
     assert answer.status_code == 200, answer.text
@@ -76,21 +59,11 @@ def engine(client: httpx.Client, name: str = "vault") -> dict[str, object]:
     return shown
 
 
-def group_of(client: httpx.Client) -> str:
-    [group] = client.get("/whoami").json()["data"]["groups"]
-    return str(group)
-
-
 def used(service: Served, client: httpx.Client, group: str) -> str | None:
     """What would be shown for a run of theirs."""
     owner = Owner(client.get("/whoami").json()["data"]["subject"], group)
     found = service.installation.credentials.find("vault", owner)
     return None if found is None else found.get_secret_value()
-
-
-def audited(service: Served, answer: httpx.Response) -> list[AuditEntry]:
-    number = answer.headers["stemma-request"]
-    return [entry for entry in entries(service.installation.database, Wanted()) if str(entry.request) == number]
 
 
 def test_engines_when_listed_then_what_they_are_and_what_is_wrong(person: httpx.Client) -> None:
@@ -111,7 +84,7 @@ def test_engines_when_listed_then_what_they_are_and_what_is_wrong(person: httpx.
 
 
 def test_credential_when_given_and_taken_back_then_it_is_used_meanwhile(service: Served, person: httpx.Client) -> None:
-    group = group_of(person)
+    group = service.group_of(person)
     answer = person.put("/engines/vault/credential", json={"token": SECRET})
     assert answer.status_code == 200, answer.text
     assert answer.json()["data"] == {"engine": "vault", "scope": "person", "group": None}
@@ -126,10 +99,10 @@ def test_credential_when_given_and_taken_back_then_it_is_used_meanwhile(service:
 def test_credential_of_a_group_when_an_admin_gives_it_then_its_members_have_it(
     service: Served, admin: httpx.Client
 ) -> None:
-    group = group_of(admin)
+    group = service.group_of(admin)
     given = {"token": SECRET, "scope": "group", "group": group}
     assert admin.put("/engines/vault/credential", json=given).json()["data"]["group"] == group
-    with as_person(service, service.name("member"), group) as member:
+    with service.client_of(service.name("member"), group) as member:
         assert used(service, member, group) == SECRET
         [known] = engine(member)["credentials"]  # type: ignore[misc]
         assert (known["scope"], known["group"]) == ("group", group)
@@ -138,7 +111,7 @@ def test_credential_of_a_group_when_an_admin_gives_it_then_its_members_have_it(
         assert "you need the role reprov_admin" in refused.json()["message"]
         taken = {"scope": "group", "group": group}
         assert member.delete("/engines/vault/credential", params=taken).status_code == 403
-    with as_person(service, service.name("other"), f"{group}-other", roles=(USER, ADMIN)) as other:
+    with service.client_of(service.name("other"), f"{group}-other", roles=(USER, ADMIN)) as other:
         assert engine(other)["credentials"] == []
         assert other.put("/engines/vault/credential", json=given).status_code == 403
         assert other.delete("/engines/vault/credential", params=taken).status_code == 403
@@ -149,7 +122,7 @@ def test_credential_of_a_group_when_an_admin_gives_it_then_its_members_have_it(
 
 
 def test_credential_when_the_group_is_not_clear_then_422(service: Served) -> None:
-    with as_person(service, service.name(), "one", "two", roles=(USER, ADMIN)) as client:
+    with service.client_of(service.name(), "one", "two", roles=(USER, ADMIN)) as client:
         assert client.put("/engines/vault/credential", json={"token": SECRET, "scope": "group"}).status_code == 422
         mixed = client.put("/engines/vault/credential", json={"token": SECRET, "group": "one"})
         assert mixed.status_code == 422
@@ -199,7 +172,7 @@ def test_credential_when_the_request_is_wrong_then_nothing_repeats_the_secret(
     answer = person.put("/engines/vault/credential", json=body)
     is_fine = body == {"token": f"{SECRET}\n"}
     assert answer.status_code == (200 if is_fine else 422), answer.text
-    [entry] = audited(service, answer)
+    [entry] = service.audited(answer)
     assert entry.result == ("done" if is_fine else "invalid-request")
     assert SECRET not in f"{answer.text} {answer.headers} {entry} {caplog.text}"
 
@@ -227,7 +200,7 @@ def test_everything_when_a_credential_is_kept_then_no_answer_tells_it_or_its_len
 
 
 def test_credential_when_changed_or_refused_then_on_record(service: Served, admin: httpx.Client) -> None:
-    group = group_of(admin)
+    group = service.group_of(admin)
     name = admin.get("/whoami").json()["data"]["username"]
     given = admin.put("/engines/vault/credential", json={"token": SECRET, "scope": "group"})
     gone = admin.delete("/engines/vault/credential", params={"scope": "group", "group": group})
@@ -236,7 +209,7 @@ def test_credential_when_changed_or_refused_then_on_record(service: Served, admi
     told = [
         (entry.by.username, entry.action, entry.resource_kind, entry.resource_id, entry.group, entry.result)
         for answer in (given, gone, again, unknown)
-        for entry in audited(service, answer)
+        for entry in service.audited(answer)
     ]
     assert told == [
         (name, "engine.login", "engine", "vault", group, "done"),
@@ -247,9 +220,64 @@ def test_credential_when_changed_or_refused_then_on_record(service: Served, admi
 
 
 def test_credential_when_the_role_is_missing_then_403(service: Served) -> None:
-    with as_person(service, service.name(), "group1", roles=()) as nobody:
+    with service.client_of(service.name(), "group1", roles=()) as nobody:
         assert nobody.get("/engines").status_code == 403
         assert nobody.put("/engines/vault/credential", json={"token": SECRET}).status_code == 403
         assert nobody.delete("/engines/vault/credential").status_code == 403
     with service.client() as stranger:
         assert stranger.put("/engines/vault/credential", json={"token": SECRET}).status_code == 401
+
+
+def started(client: httpx.Client) -> tuple[int, int]:
+    form = {"name": Served.name(), "version": "1"}
+    made = client.post("/workflow_registry/register", data=form, files={"spec_file": ("main.cwl", ECHO)})
+    entry = made.json()["data"]["registry_id"]
+    asked = {"inputs": {"words": "hi"}, "engine": "vault", "nowait": True}
+    answer = client.post(f"/workflow_execution/execute/{entry}", json=asked)
+    assert answer.status_code == 200, answer.text
+    number: int = answer.json()["data"]["execution_id"]
+    return entry, number
+
+
+def seen(client: httpx.Client, number: int) -> tuple[str, str | None]:
+    shown = client.get(f"/workflow_execution/{number}").json()["data"]
+    return shown["status"], shown["held_up"]
+
+
+def test_runs_when_their_engine_is_taken_away_then_they_wait_and_say_so_until_it_is_put_back(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        settings = stack.enter_context(opened_installation("sqlite", tmp_path / "home", secret_key="k" * 40)).settings
+        with with_engines(tmp_path / "before"), opened_again(settings) as (installation, client):
+            with working(installation):
+                entry, begun = started(client)
+                wait_until(lambda: seen(client, begun)[0] == "pending")
+            _, queued = started(client)
+            assert seen(client, queued) == ("queued", None)
+        with opened_again(settings) as (installation, client), working(installation):
+            for number, state in ((begun, "pending"), (queued, "queued")):
+                status, held_up = seen(client, number)
+                assert status == state
+                assert held_up is not None
+                assert "its engine 'vault' is not set up here" in held_up
+                assert ("what had begun there cannot be reached" in held_up) == (number == begun)
+            refused = client.delete("/workflow_execution/delete", params={"registry_id": entry})
+            assert (refused.status_code, "not set up here" in refused.json()["message"]) == (503, True)
+        with with_engines(tmp_path / "again"), opened_again(settings) as (installation, client), working(installation):
+            assert seen(client, queued)[1] is None
+            wait_until(lambda: seen(client, queued)[0] == "pending")
+            wait_until(lambda: seen(client, begun)[0] in {"failed", "stopped"})  # somebody attends to it again
+
+
+def with_engines(folder: Path) -> AbstractContextManager[None]:
+    return installed_engines(folder, {"engines_of_tests": ENGINES}, ENTRIES)
+
+
+@contextmanager
+def opened_again(settings: Settings) -> Iterator[tuple[Installation, httpx.Client]]:
+    """The installation with the engines that there are now, and somebody who asks it."""
+    with (
+        closing(open_installation(settings)) as opened,
+        served_installation(opened) as served,
+        served.client_as("user_1") as client,
+    ):
+        yield opened, client

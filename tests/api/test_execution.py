@@ -17,7 +17,7 @@ from stemma.database.queries import queue, recorded
 from stemma.database.queries.queue import Claimant
 from stemma.lifecycle.execute import fail
 from stemma.store.content import ContentStore
-from support.documents import COPY, ECHO, FAILING, LOUD, SLOW
+from support.documents import COPY, ECHO, FAILING, LOUD, SLOW, naming
 
 GATHER = b"""
 cwlVersion: v1.2
@@ -316,24 +316,11 @@ def test_execute_when_an_output_leads_elsewhere_then_the_reason_tells_no_place(
 
 def test_execute_when_a_placeholder_names_a_file_then_it_is_used(served: Served, user: httpx.Client) -> None:
     first = served.run_to_end(user, executed(user, registered(user, served, ECHO), json={"inputs": {"words": "hi"}}))
-    number = first["outputs"]["said"]["id"]
-    cat = f"""
-cwlVersion: v1.2
-class: CommandLineTool
-baseCommand: [cat]
-inputs:
-  text:
-    type: File
-    inputBinding: {{position: 1}}
-    valueFromEntity: "{{{{{number}}}}}"
-stdout: out.txt
-outputs:
-  text_out: {{type: stdout}}
-""".encode()
-    run = served.run_to_end(user, executed(user, registered(user, served, cat)))
+    copy = naming("valueFromEntity", first["outputs"]["said"]["id"])
+    run = served.run_to_end(user, executed(user, registered(user, served, copy)))
     assert run["status"] == "finished", json.dumps(run, ensure_ascii=False)
-    assert user.get(f"/workflow_execution/files/{run['outputs']['text_out']['id']}").content == b"hi\n"
-    elsewhere = cat.replace(f"{{{{{number}}}}}".encode(), b"{{99999999}}")
+    assert user.get(f"/workflow_execution/files/{run['outputs']['copied']['id']}").content == b"hi\n"
+    elsewhere = naming("valueFromEntity", 99999999)
     lost = user.post(f"/workflow_execution/execute/{registered(user, served, elsewhere)}")
     assert lost.status_code == 404
     assert "Invalid entity id in placeholder" in lost.json()["message"]

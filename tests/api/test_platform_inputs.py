@@ -17,9 +17,8 @@ from stemma.lifecycle.remotes import remotes_of
 from stemma.lifecycle.sources import Place, _Budget, _Looker
 from stemma.storages.outgoing import Outgoing
 from support.databases import KINDS
-from support.documents import ECHO
+from support.documents import ECHO, naming
 from support.elsewhere import ADDRESS, Elsewhere, elsewhere, page, redirect
-from support.tokens import token
 
 ENTRY = "https://data.example.org/datasets/7"
 DATA = "https://data.example.org/data/rain.csv"
@@ -66,19 +65,7 @@ def ada(reaching: Served) -> Iterator[httpx.Client]:
 
 
 def copying(url: str) -> bytes:
-    return f"""
-cwlVersion: v1.2
-class: CommandLineTool
-baseCommand: [cat]
-inputs:
-  text:
-    type: File
-    inputBinding: {{position: 1}}
-    valueFromPlatform: "{{{{{url}}}}}"
-stdout: copied.txt
-outputs:
-  copied: {{type: stdout}}
-""".encode()
+    return naming("valueFromPlatform", url)
 
 
 def registered(client: httpx.Client, spec: bytes) -> int:
@@ -270,8 +257,7 @@ def test_execute_when_the_workflow_itself_names_a_file_of_another_group_then_its
         theirs = ran(stranger, registered(stranger, ECHO), words="secret")["outputs"]["said"]
     url = f"{reaching.installation.settings.public_url}/workflow_execution/files/{theirs['id']}"
     lure = registered(ada, copying(url))
-    in_both = token(reaching.installation.settings, "both", groups=["group1", "group2"])
-    with reaching.client(Authorization=f"Bearer {in_both}") as both:
+    with reaching.client_of("both", "group1", "group2") as both:
         assert asked(both, lure).status_code == 404
         chosen = ran(both, lure, text={"class": "File", "location": f"stemma:file:{theirs['id']}"})
     assert chosen["inputs"]["text"]["checksum"] == theirs["checksum"]
@@ -421,7 +407,7 @@ def test_execute_when_a_catalogue_at_the_callers_remote_redirects_to_a_stranger_
     ("digest", "rule"),
     [
         (f"sha256:{'0' * 64}", "inputs/digest-mismatch"),
-        (f"sha1${'0' * 40}", "inputs/digest-unknown"),
+        (f"sha1${'0' * 40}", "inputs/digest-mismatch"),
         ("sha256:0", "inputs/file"),
     ],
 )
@@ -446,6 +432,25 @@ def test_execute_when_a_file_of_this_service_has_not_the_digest_that_is_given_th
         ada, workflow, text={"class": "File", "location": f"stemma:file:{said['id']}", "checksum": said["checksum"]}
     )
     assert run["inputs"]["text"]["checksum"] == said["checksum"]
+
+
+def test_execute_when_a_file_of_this_service_has_the_sha1_that_is_given_then_it_is_compared(
+    ada: httpx.Client, reaching: Served
+) -> None:
+    said = ran(ada, registered(ada, ECHO), words="hello, and once more")["outputs"]["said"]
+    sha1 = hashlib.sha1(b"hello, and once more\n", usedforsecurity=False).hexdigest()
+    workflow = registered(ada, copying(DATA))
+    for location in (f"stemma:file:{said['id']}", f"stemma:{said['checksum']}"):
+        named = {"class": "File", "location": location}
+        run = ran(ada, workflow, text={**named, "checksum": f"sha1${sha1}"})
+        assert run["inputs"]["text"]["checksum"] == said["checksum"]
+        refused = asked(ada, workflow, text={**named, "checksum": f"sha1${'0' * 40}"})
+        assert f"its digest is {sha1}, not {'0' * 40}" in refused.text
+        with reaching.client_of("stranger", "group9") as other:  # who is not told whether it is right
+            theirs = registered(other, copying(DATA))
+            tried = [asked(other, theirs, text={**named, "checksum": f"sha1${each}"}) for each in (sha1, "0" * 40)]
+            assert [each.status_code for each in tried] == [404, 404]
+            assert tried[0].json()["message"] == tried[1].json()["message"]
 
 
 def test_look_when_an_entry_of_a_catalogue_drips_then_over_when_the_time_of_the_look_is(

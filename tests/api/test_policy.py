@@ -6,7 +6,7 @@ tests do not know makes them fail: say below what it names.
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +23,6 @@ from stemma.database import prepared
 from support.contract import Operation, declared_actions, operations
 from support.databases import KINDS
 from support.documents import ECHO
-from support.tokens import token
 
 NAMING = {"registry_id", "revision", "execution_id", "step", "reana_name", "reana_run_number", "file_id"}
 """Parameters that name things."""
@@ -93,9 +92,7 @@ class World:
     def client(self, person: Person) -> httpx.Client:
         """A client that speaks for ``person``."""
         if person not in self.clients:
-            settings = self.service.installation.settings
-            signed = token(settings, person.name, groups=person.groups, roles=person.roles)
-            self.clients[person] = self.service.client(Authorization=f"Bearer {signed}")
+            self.clients[person] = self.service.client_of(person.name, *person.groups, roles=person.roles)
         return self.clients[person]
 
     def register(self, person: Person, document: bytes = ECHO, name: str | None = None) -> int:
@@ -149,12 +146,12 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def statements(engine: Engine) -> Iterator[list[str]]:
     """Collects every SQL statement that is executed meanwhile, by SQLAlchemy or by the driver directly."""
     seen: list[str] = []
-    directly = prepared._Compiled.rows
+    directly = prepared._Compiled.found
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
-    def rows(self: prepared._Compiled, connection: Connection, values: dict[str, Any]) -> list[Any]:
+    def found(self: prepared._Compiled, connection: Connection, values: dict[str, Any]) -> Sequence[Sequence[Any]]:
         if connection.engine.url == engine.url:  # a worker of another test asks its own database
             seen.append(self.sql)
         return directly(self, connection, values)
@@ -162,7 +159,7 @@ def statements(engine: Engine) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", note)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(prepared._Compiled, "rows", rows)
+            patch.setattr(prepared._Compiled, "found", found)
             yield seen
     finally:
         event.remove(engine, "before_cursor_execute", note)

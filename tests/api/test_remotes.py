@@ -18,10 +18,8 @@ import pytest
 from conftest import Served, opened_installation, served_installation
 from stemma.api import transfers
 from stemma.auth.policy import ADMIN, USER
-from stemma.database.queries.audit import AuditEntry, Wanted, entries
 from support.contract import Operation, operations
 from support.databases import KINDS
-from support.tokens import token
 
 SECRET = "geheim-4711-ganz"
 KEYS = {"access_key_id": "AKIA", "secret_access_key": SECRET}
@@ -46,27 +44,6 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield served
 
 
-def as_person(service: Served, name: str, *groups: str, roles: tuple[str, ...] = (USER,)) -> httpx.Client:
-    signed = token(service.installation.settings, name, groups=groups, roles=roles)
-    return service.client(Authorization=f"Bearer {signed}")
-
-
-@pytest.fixture
-def person(service: Served) -> Iterator[httpx.Client]:
-    """Somebody new in a group of their own, without the role of an admin."""
-    name = service.name("person")
-    with as_person(service, name, f"of-{name}") as client:
-        yield client
-
-
-@pytest.fixture
-def admin(service: Served) -> Iterator[httpx.Client]:
-    """The same as an admin."""
-    name = service.name("admin")
-    with as_person(service, name, f"of-{name}", roles=(USER, ADMIN)) as client:
-        yield client
-
-
 @pytest.fixture
 def folder(service: Served, person: httpx.Client, root: Path) -> Path:
     """The folder behind the remote ``data`` of ``person``."""
@@ -80,16 +57,6 @@ def add(client: httpx.Client, given: dict[str, Any], status: int = 200) -> httpx
     answer = client.post("/remotes", json=given)
     assert answer.status_code == status, answer.text
     return answer
-
-
-def group_of(client: httpx.Client) -> str:
-    [group] = client.get("/whoami").json()["data"]["groups"]
-    return str(group)
-
-
-def audited(service: Served, answer: httpx.Response) -> list[AuditEntry]:
-    number = answer.headers["stemma-request"]
-    return [entry for entry in entries(service.installation.database, Wanted()) if str(entry.request) == number]
 
 
 # Registering
@@ -130,10 +97,10 @@ def test_remote_when_changed_then_the_credentials_are_others(service: Served, pe
 def test_remote_of_a_group_when_an_admin_adds_it_then_its_members_use_and_do_not_change_it(
     service: Served, admin: httpx.Client
 ) -> None:
-    group = group_of(admin)
+    group = service.group_of(admin)
     of_group = {**S3, "scope": "group", "group": group}
     assert add(admin, of_group).json()["data"]["group"] == group
-    with as_person(service, service.name("member"), group) as member:
+    with service.client_of(service.name("member"), group) as member:
         assert member.get("/remotes/rain").json()["data"]["group"] == group
         taken = {"scope": "group", "group": group}
         refused = [
@@ -169,7 +136,7 @@ def test_remote_when_the_request_is_wrong_then_422_and_nothing_repeats_the_secre
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="stemma")
     answer = add(person, S3 | change, 422)
-    [entry] = audited(service, answer)
+    [entry] = service.audited(answer)
     assert entry.result in {"invalid-request", "address-refused"}
     assert SECRET not in f"{answer.text} {answer.headers} {entry} {caplog.text}"
     assert person.get("/remotes").json()["data"] == []
@@ -204,7 +171,7 @@ def test_writes_when_done_or_refused_then_on_record(service: Served, person: htt
     told = [
         (one.action, one.resource_kind, one.resource_id, one.result)
         for answer in done
-        for one in audited(service, answer)
+        for one in service.audited(answer)
     ]
     assert told == [
         ("remote.write", "remote", "data/a.txt", "done"),
@@ -244,7 +211,7 @@ def test_routes_when_the_remote_is_of_others_then_it_does_not_exist(service: Ser
     add(admin, {**S3, "name": own})
     add(admin, {**S3, "name": of_group, "scope": "group"})
     nobodys = service.name("none")
-    with as_person(service, service.name("other"), "another", roles=(USER, ADMIN)) as other:
+    with service.client_of(service.name("other"), "another", roles=(USER, ADMIN)) as other:
         for operation in naming(service):
             seen = {}
             for name in (own, of_group, nobodys):
@@ -253,7 +220,7 @@ def test_routes_when_the_remote_is_of_others_then_it_does_not_exist(service: Ser
                 kept = {key: value for key, value in answer.headers.items() if key not in CHANGING}
                 seen[name] = (answer.text.replace(name, "NAME"), kept | {"content-length": ""})
             assert seen[own] == seen[of_group] == seen[nobodys], str(operation)
-    with as_person(service, service.name("member"), group_of(admin)) as member:
+    with service.client_of(service.name("member"), service.group_of(admin)) as member:
         assert member.get(f"/remotes/{of_group}").status_code == 200
         assert member.get(f"/remotes/{own}").status_code == 404
     assert [one["name"] for one in admin.get("/remotes").json()["data"]] == [own, of_group]
@@ -263,7 +230,7 @@ CHANGING = {"date", "content-length", "stemma-request"}
 
 
 def test_routes_when_there_is_no_role_or_no_token_then_refused(service: Served) -> None:
-    with as_person(service, service.name(), "group1", roles=()) as nobody, service.client() as stranger:
+    with service.client_of(service.name(), "group1", roles=()) as nobody, service.client() as stranger:
         for operation in naming(service):
             assert call(nobody, operation, "rain").status_code == 403, str(operation)
             assert call(stranger, operation, "rain").status_code == 401, str(operation)
@@ -367,7 +334,7 @@ def test_copy_when_followed_then_events_to_the_end(service: Served, person: http
     kind, problem = events(failed)[-1]
     assert kind == "failed"
     assert problem["envelope"]["success"] is False
-    assert [entry.result for entry in audited(service, failed)] == [problem["kind"]]
+    assert [entry.result for entry in service.audited(failed)] == [problem["kind"]]
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/../x", "a//b", "a\x00b", "a\nb", "..\\x", "x" * 1100, "."])
@@ -471,7 +438,7 @@ def test_remotes_when_one_person_has_asked_too_many_then_503_and_others_are_serv
         assert refused.headers["stemma-error"] == "too-many-transfers"
         assert refused.headers["retry-after"]
         assert person.get("/remotes").status_code == 200  # what asks no remote is not counted
-        with as_person(service, service.name("other"), "another") as other:
+        with service.client_of(service.name("other"), "another") as other:
             assert other.get("/remotes/none/files").status_code == 404
     finally:
         goes_on.set()

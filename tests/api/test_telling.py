@@ -3,9 +3,11 @@
 import itertools
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,12 +18,16 @@ from conftest import Served, opened_installation, served_installation
 from stemma import clock
 from stemma.database.queries import hints, replicas
 from stemma.database.queries.audit import Wanted, entries
+from stemma.database.queries.hints import LIFETIME, StepTold, Subject, Told, ToldState
 from stemma.database.tables import ReplicaRow, StepRow, StepToldRow
 from stemma.lifecycle import telling
 from stemma.lifecycle.audit import Deed
+from stemma.lifecycle.replicate.replicator import Replicator
 from support.data_server import DataServer, data_server
 from support.databases import KINDS
 from support.documents import ECHO
+from support.real_service import wait_until
+from support.rows import ADA, add_workflow
 from support.tokens import token
 
 SPEC = b"""\
@@ -273,7 +279,7 @@ def test_inputs_when_one_is_none_then_the_event_is_refused(bench: Bench, given: 
 
 
 def test_inputs_when_they_are_more_than_a_group_may_want_then_the_rest_is_left_out(bench: Bench) -> None:
-    address = bench.data.put(Served.name("large"), b"x" * (AHEAD_BYTES - 100_000))
+    address = bench.data.put(Served.name("large"), b"x" * (AHEAD_BYTES // 2 - 100_000))
     more = bench.data.put(Served.name("more"), b"x" * 200_000)
     first = added(bench, inputs=[address])
     assert bench.tell(first)["events"][0]["ahead"]["to_come"] == 1
@@ -299,23 +305,77 @@ def test_steps_when_a_group_tells_of_too_many_then_new_ones_are_refused(
     bench.tell(event)
     with bench.service.installation.database.reading() as session:
         count = hints.count(session, "group1", clock.now())
-    monkeypatch.setattr(telling, "MOST_STEPS", count + 1)
+    monkeypatch.setattr(telling, "MOST_STEPS", 2 * (count + 1))  # there is nobody else: half of it is the caller's
     answer = bench.tell(*({**event, "step": f"each[{number}]"} for number in range(3)), {**event, "state": "failed"})
     assert [one["result"] for one in answer["events"]] == ["taken", "refused", "refused", "taken"]
 
 
-def test_hints_when_they_have_expired_then_the_next_event_takes_them_away(bench: Bench) -> None:
-    event = added(bench)
-    bench.tell(event)
-    database = bench.service.installation.database
-    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
-    with database.transaction() as session:
-        row = session.execute(select(StepToldRow).where(col(StepToldRow.label) == event["run"])).scalar_one()
-        row.expires_at = long_ago
-        session.add(row)
-    bench.tell(added(bench))
-    with database.reading() as session:
-        assert not session.execute(select(StepToldRow).where(col(StepToldRow.label) == event["run"])).all()
+def test_steps_when_one_of_a_group_tells_of_all_that_they_may_then_the_others_still_can(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench.client("greedy", "group3") as client:
+        entry, _ = submitted(client, SPEC, {})
+    monkeypatch.setattr(telling, "MOST_STEPS", 20)
+    taken = []
+    for name in ("greedy", "second", "third"):
+        events = [{"registry_id": entry, "run": name, "step": f"each[{n}]", "state": "added"} for n in range(20)]
+        answer = bench.tell(*events, client=bench.client(name, "group3"))
+        taken.append(answer["taken"])
+        assert "half of what the others leave" in answer["events"][-1]["reason"]
+    assert taken == [10, 5, 2]
+
+
+def test_steps_when_many_are_told_at_once_then_the_bound_holds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with bench.client("many", "group4") as client:
+        entries = [submitted(client, SPEC, {})[0] for _ in range(2)]
+    monkeypatch.setattr(telling, "MOST_STEPS", 20)
+
+    def tell(number: int) -> int:
+        events = [
+            {"registry_id": entries[number % 2], "run": f"r{number}", "step": f"each[{n}]", "state": "added"}
+            for n in range(8)
+        ]
+        with bench.client("many", "group4") as client:
+            answer = client.post("/workflow_events", json={"events": events})
+        assert answer.status_code in {200, 422}, answer.text
+        return int(answer.json()["data"]["taken"]) if answer.status_code == 200 else 0
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sum(threads.map(tell, range(8))) == 10
+
+
+def test_inputs_when_one_of_a_group_wants_all_that_they_may_then_the_others_still_can(bench: Bench) -> None:
+    with bench.client("greedy", "group5") as client:
+        entry, _ = submitted(client, SPEC, {})
+
+    def want(name: str, size: int) -> int:
+        event = {"registry_id": entry, "run": Served.name("run"), "step": "one", "state": "added"}
+        address = bench.data.put(Served.name(name), b"x" * size)
+        told = bench.tell({**event, "inputs": [address]}, client=bench.client(name, "group5"))
+        return int(told["events"][0]["ahead"]["to_come"])
+
+    assert [want("greedy", AHEAD_BYTES // 4) for _ in range(3)] == [1, 1, 0]
+    assert [want("second", AHEAD_BYTES // 8) for _ in range(3)] == [1, 1, 0]
+    assert want("third", AHEAD_BYTES // 10) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hints_when_they_have_expired_then_a_worker_forgets_them_though_nobody_tells(kind: str, tmp_path: Path) -> None:
+    with opened_installation(kind, tmp_path) as installation:
+        now, told = clock.now(), Told(ToldState.ADDED, clock.now())
+        with installation.database.transaction() as session:
+            subject = Subject("group1", workflow_id=add_workflow(session))
+            long_ago = now - LIFETIME
+            hints.note(session, [StepTold(subject, "old", Told(ToldState.ADDED, long_ago))], ADA.subject, long_ago)
+            hints.note(session, [StepTold(subject, "new", told)], ADA.subject, now)
+        replicator = Replicator(installation, "w1", lambda _: None)
+        replicator.start()
+        try:
+            with installation.database.reading() as session:
+                wait_until(lambda: not hints.has_expired(session, now))
+                assert session.execute(select(StepToldRow.step_key)).scalars().all() == ["new"]
+        finally:
+            replicator.close()
 
 
 def test_files_when_a_run_needs_them_then_it_shares_the_copy_that_was_wanted_ahead(bench: Bench) -> None:

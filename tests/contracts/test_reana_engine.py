@@ -22,7 +22,7 @@ from stemma.errors import EngineRefused, EngineUnreachable
 from stemma.records import BundleFile, Person, RevisionRecord
 from support.cwltool_bench import Bench, Seen, bench_in
 from support.graphs import shape_of
-from support.reana_bench import ReanaBench, reana_bench_in, reana_client_is_there, shared_validator
+from support.reana_bench import ReanaBench, reana_bench_in, shared_validator
 from support.reana_standin import ReanaStandin
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -37,13 +37,6 @@ outputs:
   made: {type: "File[]", outputBinding: {glob: "*"}}
 """
 PATIENCE_SECONDS = 60.0
-
-
-@pytest.fixture
-def standin(tmp_path: Path) -> Iterator[ReanaStandin]:
-    reana_client_is_there()
-    with ReanaStandin(tmp_path / "reana", rate_limit=0) as made:
-        yield made
 
 
 @pytest.fixture

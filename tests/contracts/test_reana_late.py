@@ -20,7 +20,7 @@ from stemma.errors import EngineUnreachable
 from stemma.records import RevisionRecord
 from stemma.states import StepState
 from support.cwltool_bench import TAG, Seen, wait_for
-from support.reana_bench import ReanaBench, reana_bench_in, reana_client_is_there
+from support.reana_bench import ReanaBench, reana_bench_in
 from support.reana_standin import ReanaStandin
 
 PATIENCE_SECONDS = 60.0
@@ -159,13 +159,6 @@ class LateBench:
 def bench(tmp_path: Path) -> Iterator[LateBench]:
     with reana_bench_in(tmp_path / "home", reana_late_limit_seconds=600) as made:
         yield LateBench(made)
-
-
-@pytest.fixture
-def standin(tmp_path: Path) -> Iterator[ReanaStandin]:
-    reana_client_is_there()
-    with ReanaStandin(tmp_path / "reana", rate_limit=0) as made:
-        yield made
 
 
 def ended(facts: tuple[Any, ...], key: str) -> bool:

@@ -16,7 +16,7 @@ from stemma.errors import EngineRefused, EngineUnreachable
 from stemma.records import Content
 from support.cwltool_bench import bench_in
 from support.graphs import shape_of
-from support.reana_bench import ReanaBench, reana_bench_in, reana_client_is_there
+from support.reana_bench import ReanaBench, reana_bench_in
 from support.reana_standin import ReanaStandin
 
 SHELL = """
@@ -82,13 +82,6 @@ outputs:
   said: {type: File, outputSource: say/said}
 """
 PATIENCE_SECONDS = 60.0
-
-
-@pytest.fixture
-def standin(tmp_path: Path) -> Iterator[ReanaStandin]:
-    reana_client_is_there()
-    with ReanaStandin(tmp_path / "reana", rate_limit=0) as made:
-        yield made
 
 
 @pytest.fixture

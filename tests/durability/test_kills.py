@@ -4,7 +4,6 @@ Each run has some twenty steps, and each step leaves a mark of its own when it w
 form runs with the tests; STEMMA_KILL_TEST_SECONDS asks for a longer one.
 """
 
-import os
 import random
 import time
 from collections import Counter
@@ -14,27 +13,24 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from conftest import opened_installation
 from stemma.auth.principal import Principal
-from stemma.database import schema
-from stemma.database.connection import Database
 from stemma.database.queries import recorded, runs
 from stemma.database.tables import EventRow
-from stemma.lifecycle.installation import Installation, open_installation
+from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.register import register
 from stemma.lifecycle.submit import Submission, submit
 from stemma.lifecycle.validate import Upload
 from stemma.provenance.build import build_graph
 from stemma.provenance.check import problems
 from stemma.records import RunRecord, StepKind
-from stemma.settings import Settings
 from stemma.states import RunState
-from support.databases import KINDS, fresh_database_url
-from support.killing import Service
+from support.databases import KINDS
+from support.killing import Service, chance, killing_seconds, run_states
 
 ADA = Principal("sub-ada", "ada", ("group1",), frozenset({"reprov_user"}))
 RUNS = 4
 ELEMENTS = 18
-SEED_VARIABLE, SECONDS_VARIABLE = "STEMMA_KILL_TEST_SEED", "STEMMA_KILL_TEST_SECONDS"
 DEADLINE_SECONDS = 240
 
 WORKFLOW = b"""
@@ -70,15 +66,8 @@ steps:
 
 @pytest.fixture(params=KINDS)
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
-    with fresh_database_url(request.param, tmp_path) as url:
-        database = Database(url)
-        schema.upgrade(database)
-        database.close()
-        opened = open_installation(
-            Settings(home=tmp_path / "home", database_url=url, lease_seconds=1.5, worker_slots=4, _env_file=None),
-        )
+    with opened_installation(request.param, tmp_path / "home", lease_seconds=1.5, worker_slots=4) as opened:
         yield opened
-        opened.close()
 
 
 def queue_runs(installation: Installation, folder: Path, count: int) -> list[int]:
@@ -91,23 +80,22 @@ def queue_runs(installation: Installation, folder: Path, count: int) -> list[int
     return ids
 
 
-def wait_and_kill(service: Service, installation: Installation, ids: list[int], chance: random.Random) -> Counter[str]:
+def wait_and_kill(service: Service, installation: Installation, ids: list[int], drawn: random.Random) -> Counter[str]:
     """Kill at random moments for a while from when the first run lives; return who was killed how often."""
     victims = ["worker 1", "worker 2", "api", "run process", "run process", "all"]
     killed: Counter[str] = Counter()
-    seconds = float(os.environ.get(SECONDS_VARIABLE, "10"))  # noqa: TID251 - set by who wants the long form
+    seconds = killing_seconds(10)
     began, killing_until = time.monotonic(), None
     while time.monotonic() - began < DEADLINE_SECONDS + seconds:
-        time.sleep(chance.uniform(0.2, 1.2))
+        time.sleep(drawn.uniform(0.2, 1.2))
         if killing_until is None and service.run_processes():
             killing_until = time.monotonic() + seconds
         if killing_until is not None and time.monotonic() < killing_until:
-            victim = chance.choice(victims)
-            service.kill(victim, chance)
+            victim = drawn.choice(victims)
+            service.kill(victim, drawn)
             killed[victim] += 1
         service.keep_alive()
-        with installation.database.reading() as session:
-            states = [runs.get(session, run_id, ADA.groups).state for run_id in ids]
+        states = run_states(installation, ids)
         if all(state.is_terminal for state in states):
             return killed
     pytest.fail(f"runs did not end: {states}")
@@ -152,12 +140,11 @@ def check_run(installation: Installation, run: RunRecord, marks: Path) -> None:
 def test_runs_when_everything_is_killed_at_random_end_once_with_a_true_record(
     installation: Installation, tmp_path: Path
 ) -> None:
-    seed = int(os.environ.get(SEED_VARIABLE, str(random.randrange(10**6))))  # noqa: TID251 - to repeat a failure
-    print(f"{SEED_VARIABLE}={seed}")
+    drawn = chance()
     ids = queue_runs(installation, tmp_path, RUNS)
     service = Service(installation.settings)
     try:
-        killed = wait_and_kill(service, installation, ids, random.Random(seed))
+        killed = wait_and_kill(service, installation, ids, drawn)
     finally:
         service.close()
     print(f"killed: {dict(killed)}")
@@ -173,12 +160,12 @@ def test_runs_when_everything_is_killed_at_random_end_once_with_a_true_record(
 def test_run_when_only_workers_are_killed_repeats_no_step(installation: Installation, tmp_path: Path) -> None:
     (run_id,) = queue_runs(installation, tmp_path, 1)
     service = Service(installation.settings)
-    chance = random.Random(1)
+    drawn = random.Random(1)
     try:
         for _ in range(3):
             time.sleep(1.0)
-            service.kill("worker 1", chance)
-            service.kill("worker 2", chance)
+            service.kill("worker 1", drawn)
+            service.kill("worker 2", drawn)
             service.keep_alive()
         for _ in range(300):
             time.sleep(0.2)

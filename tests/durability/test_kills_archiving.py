@@ -4,7 +4,6 @@ STEMMA_KILL_TEST_SECONDS asks for a longer form.
 """
 
 import hashlib
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -23,11 +22,10 @@ from stemma.lifecycle.storekeeping import verification
 from stemma.lifecycle.storekeeping.removal import collect, evict
 from stemma.records import Content
 from support.databases import KINDS
-from support.killing import Service
+from support.killing import Service, chance, killing_seconds
 from support.stored import add_file, end_run, new_run
 
 FILES, SIZE = 60, 2_000_000
-SEED_VARIABLE, SECONDS_VARIABLE = "STEMMA_KILL_TEST_SEED", "STEMMA_KILL_TEST_SECONDS"
 PATIENCE_SECONDS = 120.0
 
 
@@ -67,9 +65,7 @@ def test_archiving_when_workers_are_killed_at_random_then_what_counts_lies_there
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upkeep, "IN_USE_SECONDS", 0.0)
-    seed = int(os.environ.get(SEED_VARIABLE, str(random.randrange(10**6))))  # noqa: TID251 - to repeat a failure
-    print(f"{SEED_VARIABLE}={seed}")
-    chance, seconds = random.Random(seed), float(os.environ.get(SECONDS_VARIABLE, "12"))  # noqa: TID251 - long form
+    drawn, seconds = chance(), killing_seconds()
     archive, folder = installation.archive, installation.settings.archive_folder
     assert archive is not None
     assert folder is not None
@@ -82,7 +78,7 @@ def test_archiving_when_workers_are_killed_at_random_then_what_counts_lies_there
         ):
             assert time.monotonic() - began < seconds + PATIENCE_SECONDS
             if is_killing and time.monotonic() - began > 1:
-                service.kill(chance.choice(["worker 1", "worker 2", "all"]), chance)
+                service.kill(drawn.choice(["worker 1", "worker 2", "all"]), drawn)
                 killed += 1
                 contents.append(_add(installation, len(contents)))
                 service.keep_alive()
@@ -90,7 +86,7 @@ def test_archiving_when_workers_are_killed_at_random_then_what_counts_lies_there
                 found = (folder / "sha256" / sha256[:2] / sha256[2:]).read_bytes()
                 assert hashlib.sha256(found).hexdigest() == sha256
                 checked.add(sha256)
-            time.sleep(chance.uniform(0.1, 1.2))
+            time.sleep(drawn.uniform(0.1, 1.2))
     finally:
         service.close()
     print(f"killed {killed} times; {len(contents)} files archived")

@@ -3,8 +3,6 @@
 Each step leaves a mark of its own when it works. STEMMA_KILL_TEST_SECONDS asks for a longer form.
 """
 
-import os
-import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -14,27 +12,24 @@ from pathlib import Path
 import httpx
 import pytest
 
+from conftest import opened_installation
 from stemma.auth.principal import Principal
-from stemma.database import schema
-from stemma.database.connection import Database
 from stemma.database.queries import recorded, runs
-from stemma.lifecycle.installation import Installation, open_installation
+from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.register import register
 from stemma.lifecycle.submit import Submission, submit
 from stemma.lifecycle.validate import Upload
 from stemma.provenance.build import build_graph
 from stemma.provenance.check import problems
-from stemma.settings import Settings
 from stemma.states import RunState
-from support.databases import KINDS, fresh_database_url
-from support.killing import Service, kill_until_ended
+from support.databases import KINDS
+from support.killing import Service, chance, kill_until_ended, killing_seconds, run_states
 from support.reana_bench import reana_client_is_there
 from support.reana_standin import ReanaStandin
 
 ADA = Principal("sub-ada", "ada", ("group1",), frozenset({"reprov_user"}))
 RUNS = 4
 ELEMENTS = 4
-SEED_VARIABLE, SECONDS_VARIABLE = "STEMMA_KILL_TEST_SEED", "STEMMA_KILL_TEST_SECONDS"
 VICTIMS = ["worker 1", "worker 2", "api", "all"]
 DEADLINE_SECONDS = 240
 WORKFLOW = b"""
@@ -78,21 +73,14 @@ def standin(tmp_path: Path) -> Iterator[ReanaStandin]:
 
 @pytest.fixture(params=KINDS)
 def installation(request: pytest.FixtureRequest, tmp_path: Path, standin: ReanaStandin) -> Iterator[Installation]:
-    with fresh_database_url(request.param, tmp_path) as url:
-        database = Database(url)
-        schema.upgrade(database)
-        database.close()
-        configured = Settings(
-            home=tmp_path / "home",
-            database_url=url,
-            lease_seconds=1.5,
-            reana_server_url=standin.url,
-            reana_access_token=standin.token,
-            _env_file=None,
-        )
-        opened = open_installation(configured)
+    with opened_installation(
+        request.param,
+        tmp_path / "home",
+        lease_seconds=1.5,
+        reana_server_url=standin.url,
+        reana_access_token=standin.token,
+    ) as opened:
         yield opened
-        opened.close()
 
 
 def _queue(installation: Installation, marks: Path) -> list[int]:
@@ -124,24 +112,16 @@ def marks() -> Iterator[Path]:
         yield Path(folder) / "marks"
 
 
-def _states(installation: Installation, ids: list[int]) -> list[RunState]:
-    with installation.database.reading() as session:
-        return [runs.get(session, run_id, ADA.groups).state for run_id in ids]
-
-
 @pytest.mark.timeout(600)
 def test_runs_elsewhere_when_everything_is_killed_at_random_then_each_runs_there_once_and_none_is_stray(
     installation: Installation, standin: ReanaStandin, marks: Path
 ) -> None:
-    seed = int(os.environ.get(SEED_VARIABLE, str(random.randrange(10**6))))  # noqa: TID251 - to repeat a failure
-    print(f"{SEED_VARIABLE}={seed}")
+    drawn = chance()
     ids = _queue(installation, marks)
     service = Service(installation.settings, REANA_SERVER_URL=standin.url, REANA_ACCESS_TOKEN=standin.token)
     try:
-        chance, seconds = random.Random(seed), float(os.environ.get(SECONDS_VARIABLE, "12"))  # noqa: TID251 - long form
-        killed = kill_until_ended(
-            service, partial(_states, installation, ids), VICTIMS, chance, seconds=seconds, patience=DEADLINE_SECONDS
-        )
+        states, seconds = partial(run_states, installation, ids), killing_seconds()
+        killed = kill_until_ended(service, states, VICTIMS, drawn, seconds=seconds, patience=DEADLINE_SECONDS)
     finally:
         service.close()
     print(f"killed: {dict(killed)}")

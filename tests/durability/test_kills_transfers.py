@@ -4,7 +4,6 @@ No wrong byte is read, nothing is held for ever, no space is lost. STEMMA_KILL_T
 """
 
 import hashlib
-import os
 import random
 from collections.abc import Iterator
 from functools import partial
@@ -13,28 +12,25 @@ from pathlib import Path
 import pytest
 from sqlmodel import select
 
+from conftest import opened_installation
 from stemma.auth.principal import Principal
-from stemma.database import schema
-from stemma.database.connection import Database
-from stemma.database.queries import recorded, replicas, runs
+from stemma.database.queries import recorded, replicas
 from stemma.database.tables import ReplicaRow
-from stemma.lifecycle.installation import Installation, open_installation
+from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.register import register
 from stemma.lifecycle.submit import Submission, submit
 from stemma.lifecycle.validate import Upload
 from stemma.provenance.build import build_graph
 from stemma.provenance.check import problems
-from stemma.settings import Settings
 from stemma.states import RunState
 from support.data_server import DataServer, data_server
-from support.databases import KINDS, fresh_database_url
-from support.killing import Service, kill_until_ended
+from support.databases import KINDS
+from support.killing import Service, chance, kill_until_ended, killing_seconds, run_states
 
 ADA = Principal("sub-ada", "ada", ("group1",), frozenset({"reprov_user"}))
 RUNS, FILES, SIZE = 3, 5, 1_200_000
 LIMIT = 4_000_000
 """Of the store: three of the files."""
-SEED_VARIABLE, SECONDS_VARIABLE = "STEMMA_KILL_TEST_SEED", "STEMMA_KILL_TEST_SECONDS"
 VICTIMS = ["worker 1", "worker 2", "run process", "all"]
 DEADLINE_SECONDS = 200
 WORKFLOW = b"""
@@ -74,22 +70,15 @@ def data() -> Iterator[DataServer]:
 
 @pytest.fixture(params=KINDS)
 def installation(request: pytest.FixtureRequest, tmp_path: Path, data: DataServer) -> Iterator[Installation]:
-    with fresh_database_url(request.param, tmp_path) as url:
-        database = Database(url)
-        schema.upgrade(database)
-        database.close()
-        configured = Settings(
-            home=tmp_path / "home",
-            database_url=url,
-            lease_seconds=1.5,
-            store_bytes=LIMIT,
-            allow_plain_http=True,
-            allow_private_hosts=data.url.removeprefix("http://"),
-            _env_file=None,
-        )
-        opened = open_installation(configured)
+    with opened_installation(
+        request.param,
+        tmp_path / "home",
+        lease_seconds=1.5,
+        store_bytes=LIMIT,
+        allow_plain_http=True,
+        allow_private_hosts=data.url.removeprefix("http://"),
+    ) as opened:
         yield opened
-        opened.close()
 
 
 def _contents(run: int) -> list[bytes]:
@@ -111,17 +100,11 @@ def _queue(installation: Installation, data: DataServer) -> list[int]:
     return ids
 
 
-def _states(installation: Installation, ids: list[int]) -> list[RunState]:
-    with installation.database.reading() as session:
-        return [runs.get(session, run_id, ADA.groups).state for run_id in ids]
-
-
 @pytest.mark.timeout(600)
 def test_transfers_when_everything_is_killed_at_random_then_no_byte_is_wrong_and_nothing_is_left_held(
     installation: Installation, data: DataServer
 ) -> None:
-    seed = int(os.environ.get(SEED_VARIABLE, str(random.randrange(10**6))))  # noqa: TID251 - to repeat a failure
-    print(f"{SEED_VARIABLE}={seed}")
+    drawn = chance()
     ids = _queue(installation, data)
     settings = installation.settings
     service = Service(
@@ -132,10 +115,8 @@ def test_transfers_when_everything_is_killed_at_random_then_no_byte_is_wrong_and
         STEMMA_MAX_ATTEMPTS="100",
     )
     try:
-        chance, seconds = random.Random(seed), float(os.environ.get(SECONDS_VARIABLE, "12"))  # noqa: TID251 - long form
-        killed = kill_until_ended(
-            service, partial(_states, installation, ids), VICTIMS, chance, seconds=seconds, patience=DEADLINE_SECONDS
-        )
+        states, seconds = partial(run_states, installation, ids), killing_seconds()
+        killed = kill_until_ended(service, states, VICTIMS, drawn, seconds=seconds, patience=DEADLINE_SECONDS)
     finally:
         service.close()
     print(f"killed: {dict(killed)}; {data.sent_bytes / len(data.files) / SIZE:.2f} of the set was sent")

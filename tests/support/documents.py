@@ -11,6 +11,24 @@ outputs:
   said: {type: stdout}
 """
 
+
+def naming(keyword: str, value: object) -> bytes:
+    """A tool that copies the file that its document names with ``keyword``."""
+    return f"""
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [cat]
+inputs:
+  text:
+    type: File
+    inputBinding: {{position: 1}}
+    {keyword}: "{{{{{value}}}}}"
+stdout: copied.txt
+outputs:
+  copied: {{type: stdout}}
+""".encode()
+
+
 COPY = b"""
 cwlVersion: v1.2
 class: Workflow

@@ -11,9 +11,25 @@ from collections.abc import Callable
 
 import psutil
 
+from stemma.database.queries import runs
 from stemma.engines.cwltool import journal_reader
+from stemma.lifecycle.installation import Installation
 from stemma.settings import Settings
 from stemma.states import RunState
+
+_SEED, _SECONDS = "STEMMA_KILL_TEST_SEED", "STEMMA_KILL_TEST_SECONDS"
+
+
+def chance() -> random.Random:
+    """What decides who is killed when; what it began with is printed, so that a failure can be repeated."""
+    seed = int(os.environ.get(_SEED, str(random.randrange(10**6))))  # noqa: TID251 - to repeat a failure
+    print(f"{_SEED}={seed}")
+    return random.Random(seed)
+
+
+def killing_seconds(short: float = 12.0) -> float:
+    """For how long there is killing: ``short``, unless somebody wants the long form."""
+    return float(os.environ.get(_SECONDS, short))  # noqa: TID251 - set by who wants the long form
 
 
 class Service:
@@ -86,6 +102,12 @@ class Service:
                 process.kill()
                 process.wait()
         self._log.close()
+
+
+def run_states(installation: Installation, ids: list[int]) -> list[RunState]:
+    """Where the runs with these numbers are, which are of group1."""
+    with installation.database.reading() as session:
+        return [runs.get(session, run_id, ("group1",)).state for run_id in ids]
 
 
 def kill_until_ended(

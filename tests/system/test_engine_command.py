@@ -1,11 +1,6 @@
 """``stemma engine`` as people use it: real processes on a data folder, with an engine of others installed."""
 
 import json
-import os
-import pty
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +11,7 @@ from stemma.client import Client, GivenToken
 from stemma.engines.protocol import Owner
 from stemma.errors import CredentialNotFound, EngineNotFound, Forbidden, NotFound
 from support.installed_engines import installed_engines
+from support.terminal import Person
 
 SECRET = "geheim-4711-ganz"
 ENGINE = """
@@ -34,44 +30,8 @@ def broken(context):
 ENTRIES = {"vault": "engine_of_tests:make", "broken": "engine_of_tests:broken"}
 
 
-class Person:
-    """Somebody at a terminal, whose commands ask a service."""
-
-    def __init__(self, served: Served, folder: Path, name: str) -> None:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("STEMMA_", "XDG_"))}  # noqa: TID251 - for a process
-        asked = {"STEMMA_URL": served.url, "STEMMA_USERNAME": name, "STEMMA_PASSWORD": name.replace("user", "password")}
-        self.environment = {**kept, **asked, "HOME": str(folder), "NO_COLOR": "1", "COLUMNS": "200"}
-
-    def __call__(self, *arguments: str, given: str | None = None, code: int = 0) -> tuple[str, str]:
-        command = [sys.executable, "-m", "stemma.cli", "engine", *arguments]
-        done = subprocess.run(
-            command, env=self.environment, input=given or "", capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-        assert SECRET not in done.stdout + done.stderr
-        return done.stdout, done.stderr
-
-    def type_in(self, *arguments: str, typed: str) -> str:
-        """Run it at a terminal of its own and answer its question; all that the terminal showed."""
-        here, there = pty.openpty()
-        command = [sys.executable, "-m", "stemma.cli", "engine", *arguments]
-        process = subprocess.Popen(
-            command, env=self.environment, stdin=there, stdout=there, stderr=there, start_new_session=True
-        )
-        os.close(there)
-        shown, deadline = b"", time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
-                piece = os.read(here, 4096)
-            except OSError:  # the other side is closed
-                break
-            shown += piece
-            if typed and shown.rstrip().endswith(b":"):
-                os.write(here, f"{typed}\n".encode())
-                typed = ""
-        os.close(here)
-        assert process.wait(timeout=60) == 0, shown
-        return shown.decode()
+def at_terminal(served: Served, folder: Path, name: str) -> Person:
+    return Person(served, folder, name, "engine", secret=SECRET)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +55,7 @@ def used(served: Served, username: str, group: str = "group1") -> str | None:
 def test_login_when_the_token_is_on_standard_input_then_it_is_used_until_logout(
     service: Served, tmp_path: Path
 ) -> None:
-    person = Person(service, tmp_path, "user_2")
+    person = at_terminal(service, tmp_path, "user_2")
     _, said = person("login", "vault", "--token-stdin", given=f"{SECRET}\n")
     assert "runs of yours on vault are done with that token from now on" in said
     assert used(service, "user_2") == SECRET
@@ -107,7 +67,7 @@ def test_login_when_the_token_is_on_standard_input_then_it_is_used_until_logout(
 
 
 def test_login_when_at_a_terminal_then_the_token_is_asked_for_and_not_shown(service: Served, tmp_path: Path) -> None:
-    shown = Person(service, tmp_path, "user_3").type_in("login", "vault", typed=SECRET)
+    shown = at_terminal(service, tmp_path, "user_3").type_in("login", "vault", typed=[SECRET])
     assert "token for vault:" in shown
     assert SECRET not in shown
     assert used(service, "user_3") == SECRET
@@ -115,19 +75,19 @@ def test_login_when_at_a_terminal_then_the_token_is_asked_for_and_not_shown(serv
 
 def test_login_when_for_a_group_then_an_admin_of_it_may(service: Served, tmp_path: Path) -> None:
     arguments = ("vault", "--group", "group1")
-    Person(service, tmp_path, "user_1")("login", *arguments, "--token-stdin", given=SECRET)
+    at_terminal(service, tmp_path, "user_1")("login", *arguments, "--token-stdin", given=SECRET)
     assert used(service, "user_2") == SECRET
-    refused = Person(service, tmp_path, "user_2")("login", *arguments, "--token-stdin", given="x", code=77)
+    refused = at_terminal(service, tmp_path, "user_2")("login", *arguments, "--token-stdin", given="x", code=77)
     assert "you need the role reprov_admin" in refused[1]
-    shown, _ = Person(service, tmp_path, "user_2")("list")
+    shown, _ = at_terminal(service, tmp_path, "user_2")("list")
     assert [line.split() for line in shown.splitlines() if line.startswith("vault")] == [
         ["vault", "scripted", "elsewhere", "group1"]
     ]
-    Person(service, tmp_path, "user_1")("logout", *arguments)
+    at_terminal(service, tmp_path, "user_1")("logout", *arguments)
 
 
 def test_list_when_an_engine_is_broken_then_says_so(service: Served, tmp_path: Path) -> None:
-    _, said = Person(service, tmp_path, "user_1")("list")
+    _, said = at_terminal(service, tmp_path, "user_1")("list")
     assert "broken does not work: it could not be loaded (ValueError)" in said
 
 
@@ -142,7 +102,7 @@ def test_list_when_an_engine_is_broken_then_says_so(service: Served, tmp_path: P
 def test_login_when_it_cannot_be_then_says_why(
     service: Served, tmp_path: Path, arguments: tuple[str, ...], given: str, told: str
 ) -> None:
-    assert told in Person(service, tmp_path, "user_2")(*arguments, given=given, code=64)[1]
+    assert told in at_terminal(service, tmp_path, "user_2")(*arguments, given=given, code=64)[1]
 
 
 def test_client_when_used_by_a_program_then_errors_are_those_of_the_service(service: Served) -> None:

@@ -3,10 +3,8 @@
 import io
 import json
 import os
-import pty
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,53 +15,14 @@ from stemma.auth.principal import Principal
 from stemma.client import Attachment, Client, GivenToken
 from stemma.errors import RemoteExists, RemoteNotFound, SourceNotFound
 from stemma.lifecycle.remotes import Secrets
+from support.terminal import Person, environment
 
 SECRET = "geheim-4711-ganz"
 FIRST, SECOND = "k" * 40, "l" * 40
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("STEMMA_", "XDG_"))}  # noqa: TID251 - for a process
-    return {**kept, **more, "HOME": str(folder), "NO_COLOR": "1", "COLUMNS": "200", "STEMMA_ENV_FILE": os.devnull}
-
-
-class Person:
-    """Somebody at a terminal, whose commands ask a service."""
-
-    def __init__(self, served: Served, folder: Path, name: str) -> None:
-        password = name.replace("user", "password")
-        self.environment = environment(folder, STEMMA_URL=served.url, STEMMA_USERNAME=name, STEMMA_PASSWORD=password)
-
-    def __call__(self, *arguments: str, given: str | None = None, code: int = 0) -> tuple[str, str]:
-        command = [sys.executable, "-m", "stemma.cli", "remote", *arguments]
-        done = subprocess.run(
-            command, env=self.environment, input=given or "", capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-        assert SECRET not in done.stdout + done.stderr
-        return done.stdout, done.stderr
-
-    def type_in(self, *arguments: str, typed: list[str]) -> str:
-        """Run it at a terminal of its own and answer its questions; all that the terminal showed."""
-        here, there = pty.openpty()
-        command = [sys.executable, "-m", "stemma.cli", "remote", *arguments]
-        process = subprocess.Popen(
-            command, env=self.environment, stdin=there, stdout=there, stderr=there, start_new_session=True
-        )
-        os.close(there)
-        shown, answered, deadline = b"", 0, time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
-                piece = os.read(here, 4096)
-            except OSError:  # the other side is closed
-                break
-            shown += piece
-            if typed and shown[answered:].rstrip().endswith(b":"):
-                answered = len(shown)
-                os.write(here, f"{typed.pop(0)}\n".encode())
-        os.close(here)
-        assert process.wait(timeout=60) == 0, shown
-        return shown.decode()
+def at_terminal(served: Served, folder: Path, name: str) -> Person:
+    return Person(served, folder, name, "remote", secret=SECRET)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +53,7 @@ S3 = ("--set", "bucket=rain", "--set", "region=eu-central-1")
 
 
 def test_add_when_the_secrets_are_on_standard_input_then_kept_and_not_shown(service: Served, tmp_path: Path) -> None:
-    person = Person(service, tmp_path, "user_2")
+    person = at_terminal(service, tmp_path, "user_2")
     given = f"access_key_id=AKIA\nsecret_access_key={SECRET}\n"
     assert "s3-lines is registered" in person("add", "s3-lines", "s3", *S3, "--secret-stdin", given=given)[1]
     in_json = json.dumps({"access_key_id": "AKIA", "secret_access_key": SECRET})
@@ -118,7 +77,7 @@ def test_add_when_the_secrets_are_on_standard_input_then_kept_and_not_shown(serv
 def test_login_when_at_a_terminal_then_the_secrets_are_asked_for_and_replace_the_others(
     service: Served, tmp_path: Path
 ) -> None:
-    person = Person(service, tmp_path, "user_3")
+    person = at_terminal(service, tmp_path, "user_3")
     person("add", "rain", "s3", *S3, "--secret-stdin", given="access_key_id=A\nsecret_access_key=B")
     arguments = ("login", "rain", "--secret", "access_key_id", "--secret", "secret_access_key")
     shown = person.type_in(*arguments, typed=["AKIB", SECRET])
@@ -148,11 +107,11 @@ def test_login_when_at_a_terminal_then_the_secrets_are_asked_for_and_replace_the
 def test_commands_when_given_wrongly_then_say_why_and_not_the_secret(
     service: Served, tmp_path: Path, arguments: tuple[str, ...], given: str, told: str
 ) -> None:
-    assert told in Person(service, tmp_path, "user_2")(*arguments, given=given, code=64)[1]
+    assert told in at_terminal(service, tmp_path, "user_2")(*arguments, given=given, code=64)[1]
 
 
 def test_files_when_moved_about_then_arrive(service: Served, tmp_path: Path, root: Path) -> None:
-    person = Person(service, tmp_path, "user_4")
+    person = at_terminal(service, tmp_path, "user_4")
     place = root / "moved"
     place.mkdir()
     person("add", "data", "file", "--set", f"path={place}")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -225,14 +226,20 @@ def test_refuse_when_the_file_was_delivered_then_nothing_happens(bench: Bench) -
     assert bench.follow(reference).report.state is JobState.FINISHED
 
 
-def test_recall_when_no_step_uses_the_file_then_a_step_waits_until_it_is_delivered_anew(bench: Bench) -> None:
-    one, two = late("one.txt"), late("two.txt")
+def _recalled(bench: Bench, one: dict[str, Any], two: dict[str, Any]) -> str:
+    """A job with one step that needs both files; ``one`` has come and was taken back."""
     main = SCATTER.replace("run: cat_one.cwl, scatter: file, in: {file: files}", "run: cat.cwl, in: {files: files}")
     reference = _start(bench, main.replace('"File[]", outputSource', "File, outputSource"), {"files": [one, two]})
     until(bench, reference, lambda told: told.waiting)
     deliver(bench, reference, one, "one\n")
     wait_for(lambda: any(path.is_file() for path in (bench.runs / reference / "inputs").glob("*/one.txt")))
     assert bench.engine.recall(reference, UUID(one[TAG]))
+    return reference
+
+
+def test_recall_when_no_step_uses_the_file_then_a_step_waits_until_it_is_delivered_anew(bench: Bench) -> None:
+    one, two = late("one.txt"), late("two.txt")
+    reference = _recalled(bench, one, two)
     deliver(bench, reference, two, "two\n")
     time.sleep(0.2)
     bench.store_path(bench.put("one\n").sha256).unlink()
@@ -379,13 +386,8 @@ def test_deliver_when_the_bytes_are_not_there_then_the_step_fails_and_says_so(be
 
 
 def test_deliver_when_other_bytes_come_after_a_recall_then_the_step_fails_and_says_so(bench: Bench) -> None:
-    one, two = late("one.txt"), late("two.txt")
-    main = SCATTER.replace("run: cat_one.cwl, scatter: file, in: {file: files}", "run: cat.cwl, in: {files: files}")
-    reference = _start(bench, main.replace('"File[]", outputSource', "File, outputSource"), {"files": [one, two]})
-    until(bench, reference, lambda told: told.waiting)
-    deliver(bench, reference, one, "one\n")
-    wait_for(lambda: any(path.is_file() for path in (bench.runs / reference / "inputs").glob("*/one.txt")))
-    assert bench.engine.recall(reference, UUID(one[TAG]))
+    one = late("one.txt")
+    reference = _recalled(bench, one, late("two.txt"))
     deliver(bench, reference, one, "another\n")
     assert "one.txt is not what it was" in bench.follow(reference).report.reason
 

@@ -56,6 +56,22 @@ def test_deliver_when_told_twice_then_there_is_news_once(tmp_path: Path) -> None
     assert _read(news) == {}
 
 
+def test_deliver_all_when_some_were_told_before_then_there_is_news_of_the_others(tmp_path: Path) -> None:
+    news, told, files = News(tmp_path), Arrivals(tmp_path), [uuid4() for _ in range(250)]
+    told.deliver(files[0], CONTENT, PLACE)
+    told.deliver_all(dict.fromkeys(files, (CONTENT, PLACE)))
+    assert (tmp_path / "late.news").read_text().split() == list(map(str, files))
+    assert _read(news) == dict.fromkeys(files, HERE)
+
+
+def test_read_when_only_some_of_it_is_asked_for_then_the_rest_comes_next(tmp_path: Path) -> None:
+    news, files = News(tmp_path), [uuid4() for _ in range(5)]
+    Arrivals(tmp_path).deliver_all(dict.fromkeys(files, (CONTENT, PLACE)))
+    with news.alone():
+        found = [[occurrence for occurrence, _ in news.read(2)] for _ in range(4)]
+    assert found == [files[:2], files[2:4], files[4:], []]
+
+
 def test_refuse_and_recall_when_in_any_state_then_only_what_is_here_can_be_taken_back(tmp_path: Path) -> None:
     told, file = Arrivals(tmp_path), uuid4()
     assert told.recall(file, is_alive=lambda: True)

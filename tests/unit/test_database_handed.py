@@ -112,6 +112,19 @@ def test_take_back_when_the_server_reads_it_no_more_then_it_is_fetched(database:
         assert deliveries.states(session, run) == {NeedState.HERE}
 
 
+def test_take_back_when_two_places_of_a_run_need_a_file_without_a_version_then_it_is_fetched_once(
+    database: Database,
+) -> None:
+    with database.transaction() as session:
+        run = new_run(session)
+        handed_over(session, run, sought(session, run, ""), sought(session, run, ""))
+        demand.take_back(session, run)
+        assert len(replicas.open_replicas(session, HOME)) == 1
+        bring(session)
+        assert deliveries.states(session, run) == {NeedState.HERE}
+        assert [one.content for one in recorded.occurrences(session, run)] == [BYTES, BYTES]
+
+
 def test_take_back_when_another_run_had_it_fetched_then_it_is_here_at_once(database: Database) -> None:
     with database.transaction() as session:
         run, other = new_run(session), new_run(session)

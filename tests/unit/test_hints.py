@@ -15,6 +15,7 @@ from stemma.database.queries.demand import Sought
 from stemma.database.queries.hints import LIFETIME, StepTold, Subject, Told, ToldState
 from stemma.database.queries.replicas import ReplicaState
 from stemma.database.tables import AheadRow, StepToldRow
+from stemma.records import Person
 from support.rows import ADA, add_run, add_workflow
 
 HOME = "home-1"
@@ -137,12 +138,28 @@ def test_hints_when_a_day_has_passed_then_they_are_forgotten(database: Database,
         assert not hints.has_expired(session, now)
 
 
-def wanted_ahead(session: Session, told_id: int, *addresses: str, size: int = 1000) -> list[int]:
+def wanted_ahead(session: Session, told_id: int, *addresses: str, size: int = 1000, by: str = ADA.subject) -> list[int]:
     """Wish for files; the numbers of the copies that are wanted ahead for the step."""
     found = [Sought(clock.new_uuid(), address, "v1", {}, size, source={}) for address in addresses or ("s3://data/a",)]
-    demand.want_ahead(session, HOME, "group1", told_id, found, has=lambda _: True)
+    demand.want_ahead(session, HOME, "group1", told_id, found, by=by, has=lambda _: True)
     query = select(col(AheadRow.replica_id)).where(col(AheadRow.told_id) == told_id).order_by(col(AheadRow.replica_id))
     return list(session.execute(query).scalars())
+
+
+def test_wish_when_another_adds_files_to_a_step_then_they_count_for_who_did(
+    database: Database, workflow: Subject
+) -> None:
+    now, eve = clock.now(), Person("sub-eve", "eve")
+    mine, other = noted(database, *(event(workflow, ToldState.ADDED, now, step) for step in ("align", "sort")))
+    with database.transaction() as session:
+        people.remember(session, eve, now)
+        wanted_ahead(session, mine.id, "s3://data/a")
+        wanted_ahead(session, other.id, "s3://data/a")
+        assert hints.wished(session, HOME, "group1", now, but_by=ADA.subject) == {}
+        wanted_ahead(session, other.id, "s3://data/b", size=10, by=eve.subject)
+        assert sorted(hints.wished(session, HOME, "group1", now, but_by=ADA.subject).values()) == [10, 1000]
+        assert list(hints.wished(session, HOME, "group1", now, but_by=eve.subject).values()) == [1000]
+        assert hints.count(session, "group1", now, but_by=ADA.subject) == 1
 
 
 def test_wish_when_a_step_is_added_then_its_file_is_open_and_when_it_ends_no_more(

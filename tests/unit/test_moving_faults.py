@@ -23,6 +23,7 @@ from stemma.errors import (
 )
 from stemma.lifecycle.moving.mover import Mover
 from stemma.lifecycle.moving.orders import Limits, Moved
+from stemma.lifecycle.moving.segments import Claim
 from stemma.store.content import ContentStore
 from stemma.store.partial import StoreUnwritable
 from support.moving import MEBIBYTE, Outcomes, moving, order_of, some_bytes
@@ -131,6 +132,30 @@ def test_file_when_endless_fails_at_the_limit(store: ContentStore) -> None:
         outcomes.wait("a")
     assert isinstance(outcomes.failed["a"], TooLarge)
     assert storage.requests[0].given <= 2 * MEBIBYTE
+    assert everything_in(store) == []
+
+
+def test_file_when_it_is_given_up_then_no_other_stream_begins_with_it_anew(store: ContentStore) -> None:
+    source = Source(some_bytes(3 * MEBIBYTE), is_size_told=False)
+
+    def linger(_request: Request, _position: int) -> None:
+        transfer = mover._transfers["a"]
+        release = transfer.release
+
+        def slowly(claim: Claim) -> None:
+            release(claim)
+            mover.arrange([order], {"lab": 2})  # the other stream looks for work
+            time.sleep(0.5)
+
+        transfer.release = slowly  # type: ignore[method-assign]
+
+    storage = ScriptedStorage({"a": source}, linger)
+    order = order_of(storage, "a")
+    with moving(store, max_bytes=MEBIBYTE) as (mover, outcomes):
+        mover.arrange([order], {"lab": 2})
+        outcomes.wait("a")
+    assert isinstance(outcomes.failed["a"], TooLarge)
+    assert len(storage.requests) == 1
     assert everything_in(store) == []
 
 

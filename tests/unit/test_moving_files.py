@@ -93,6 +93,23 @@ def test_large_file_when_more_streams_come_later_is_shared_with_them(store: Cont
     assert storage.requests[0].given < 26 * MEBIBYTE
 
 
+def test_files_when_a_link_is_widened_come_over_more_streams(store: ContentStore) -> None:
+    two_at_once = threading.Barrier(2)
+    first = threading.Event()
+
+    def hold(request: Request, _: int) -> None:
+        first.set()
+        two_at_once.wait(20)
+
+    storage = ScriptedStorage({name: Source(some_bytes(10)) for name in ("a", "b")}, hold)
+    with moving(store) as (mover, outcomes):
+        mover.arrange([order_of(storage, name) for name in ("a", "b")], {"lab": 1})
+        assert first.wait(20)
+        mover.widen({"lab": 2})
+        outcomes.wait("a", "b")
+    assert storage.most_at_once == 2
+
+
 def test_files_when_in_order_of_urgency_come_in_that_order(store: ContentStore) -> None:
     names = [f"f{number}" for number in range(20)]
     storage = ScriptedStorage({name: Source(name.encode()) for name in names})

@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from stemma.lifecycle.outputs import OCCURRENCE, occurrences_in, recorded_form
+from stemma.file_fields import OCCURRENCE
+from stemma.lifecycle.outputs import occurrences_in, recorded_form
 from stemma.lifecycle.staging import staged_inputs
 from stemma.store.content import ContentStore
 

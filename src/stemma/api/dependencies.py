@@ -14,9 +14,10 @@ from starlette.convertors import Convertor, register_url_convertor
 from stemma.api import audit
 from stemma.api.identity import SCHEME
 from stemma.api.service import Service
-from stemma.auth.policy import Action, require
+from stemma.auth.policy import Action, require, require_admin
 from stemma.auth.principal import Principal
 from stemma.errors import Finding, Forbidden, InvalidRequest, NotAuthenticated
+from stemma.lifecycle.credentials import CredentialScope
 from stemma.lifecycle.installation import Installation
 
 _LARGEST_NUMBER: Final = 10**18 - 1
@@ -162,6 +163,23 @@ def _no_cursor() -> InvalidRequest:
 def given(in_query: str | None, in_form: str | None) -> str | None:
     """A parameter that may come in either place; empty is as good as not given."""
     return in_query or in_form or None
+
+
+def group_of_scope(principal: Principal, scope: CredentialScope, named: str | None, own: str, deed: str) -> str | None:
+    """The group that something is kept for; None where it is ``own``, the caller's. ``deed`` is what needs an admin.
+
+    Raises:
+        Forbidden: the caller may not do that for the group.
+        GroupRequired: there are several, and none was named.
+        InvalidRequest: a group was named for what is the caller's own.
+    """
+    if scope is CredentialScope.GROUP:
+        require_admin(principal, deed)
+        return principal.group_for_writing(named)
+    if named is not None:
+        message = f"{own} belongs to no group; for one of a group, say so with scope"
+        raise InvalidRequest(message, [Finding(message, "request/group")])
+    return None
 
 
 def required(name: str, value: str | None) -> str:

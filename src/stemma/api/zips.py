@@ -12,8 +12,8 @@ from uuid import UUID
 import orjson
 
 from stemma.errors import ContentMissing
+from stemma.file_fields import OCCURRENCE
 from stemma.lifecycle.archive.reading import ArchivedContent
-from stemma.lifecycle.outputs import OCCURRENCE
 from stemma.records import Json
 from stemma.store.content import CHUNK_BYTES, ContentStore
 

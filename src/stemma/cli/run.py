@@ -191,6 +191,8 @@ def show(way: Access, run_id: RunArgument, as_json: JsonOption = False) -> None:
         ("submitted", f"{short_time(found.submitted_at)} by {found.raw.get('submitted_by')}"),
         ("took", _took(found)),
     ]
+    if found.raw.get("held_up"):
+        rows.append(("held up", str(found.raw["held_up"])))
     print_table(("execution", str(found.id)), rows)
     print()
     steps = [(one.key, state_text(one.state), _step_took(one), one.exit_code, _memory(one.raw)) for one in found.steps]

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from uuid import UUID
 
-from stemma.cwl.filereferences import RESERVED_KEY
+from stemma.file_fields import OCCURRENCE
 from stemma.records import Content, Json
 
 
 def unknown_files(inputs: Mapping[str, Json]) -> list[UUID]:
     """The occurrences of recorded Files whose digest does not stand in ``inputs``."""
-    return [UUID(value[RESERVED_KEY]) for part in inputs.values() for value in _unknown(part)]
+    return [UUID(value[OCCURRENCE]) for part in inputs.values() for value in _unknown(part)]
 
 
 def with_contents(inputs: Mapping[str, Json], contents: Mapping[UUID, Content]) -> dict[str, Json]:
@@ -30,7 +30,7 @@ def _unknown(value: Json) -> Iterator[dict[str, Json]]:
 
 
 def _is_unknown(value: dict[str, Json]) -> bool:
-    return value.get("class") == "File" and RESERVED_KEY in value and "checksum" not in value
+    return value.get("class") == "File" and OCCURRENCE in value and "checksum" not in value
 
 
 def _filled(value: Json, contents: Mapping[UUID, Content]) -> Json:
@@ -39,7 +39,7 @@ def _filled(value: Json, contents: Mapping[UUID, Content]) -> Json:
     if not isinstance(value, dict):
         return value
     filled = {key: _filled(element, contents) for key, element in value.items()}
-    content = contents.get(UUID(value[RESERVED_KEY])) if _is_unknown(value) else None
+    content = contents.get(UUID(value[OCCURRENCE])) if _is_unknown(value) else None
     if content is not None:
         filled |= {"size": content.size_bytes, "checksum": f"sha256:{content.sha256}"}
     return filled

@@ -15,8 +15,6 @@ MAX_LITERAL_BYTES: Final = 64 * 1024
 MAX_NAME_BYTES: Final = 255
 FILE_CLASSES: Final = ("File", "Directory")
 """No set: a class that somebody wrote may be a list, which no set can be asked for."""
-RESERVED_KEY: Final = "stemma:occurrence"
-"""By this key we tell recorded Files apart; it is ours alone to write."""
 
 _CONTENT: Final = re.compile(r"stemma:sha256:([0-9a-f]{64})")
 _ENTITY: Final = re.compile(r"stemma:file:([1-9][0-9]{0,17})")
@@ -26,6 +24,7 @@ REMOTE_SCHEMES: Final = ("https", "http", "s3", "gs", "az", "rclone", "file")
 MAX_ADDRESS_CHARACTERS: Final = 4096
 _CHECKSUM: Final = re.compile(r"sha256[:$]([0-9a-f]{64})|sha1\$([0-9a-f]{40})")
 """The second is what CWL v1.2 has for ``File.checksum``."""
+_SHA1_DIGITS: Final = 40
 _WAYS: Final = ("location", "path", "contents", "listing", *(kind.value for kind in PlaceholderKind))
 
 
@@ -46,6 +45,11 @@ class SourceKind(Enum):
     """The text itself."""
     LISTING = "listing"
     """A Directory of the files that it lists; they are references of their own."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is an address, so that what it leads to has to be looked at."""
+        return self in {SourceKind.PLATFORM, SourceKind.REMOTE}
 
 
 _COMPARED: Final = frozenset({SourceKind.REMOTE, SourceKind.PLATFORM, SourceKind.ENTITY, SourceKind.CONTENT})
@@ -85,6 +89,11 @@ class FileReference:
         """The SHA-256, or the SHA-1 (40 digits), that its bytes must have, where the object says so."""
         match = _CHECKSUM.fullmatch(str(self.value.get("checksum")))
         return match[1] or match[2] if match is not None else None
+
+
+def is_sha1(expected: str) -> bool:
+    """Whether a digest that is expected is a SHA-1, and no SHA-256."""
+    return len(expected) == _SHA1_DIGITS
 
 
 def file_references(inputs: Mapping[str, Json]) -> Iterator[FileReference]:

@@ -11,7 +11,6 @@ import orjson
 
 from stemma.cwl.documents import suggestion
 from stemma.cwl.filereferences import (
-    RESERVED_KEY,
     FileReference,
     FileSource,
     SourceKind,
@@ -21,6 +20,7 @@ from stemma.cwl.filereferences import (
 from stemma.cwl.nodes import Kind, Unreadable, decode, read
 from stemma.cwl.types import alternatives, field_types, is_nullable, shown
 from stemma.errors import Finding, InvalidInputs, TooLarge
+from stemma.file_fields import OCCURRENCE
 from stemma.records import Json, WorkflowStructure
 
 __all__ = ["FileReference", "FileSource", "InputObject", "SourceKind", "check_inputs", "file_references", "read_inputs"]
@@ -147,16 +147,16 @@ def _reserved_findings(inputs: Mapping[str, Json]) -> Iterator[Finding]:
     """Where the key is used that tells our records of files apart, were it in what a File does not have."""
     for port, given in inputs.items():
         pending: list[Json] = [given]
-        is_used = port == RESERVED_KEY
+        is_used = port == OCCURRENCE
         while pending and not is_used:
             value = pending.pop()
             if isinstance(value, dict):
-                is_used = RESERVED_KEY in value
+                is_used = OCCURRENCE in value
                 pending += value.values()
             elif isinstance(value, list):
                 pending += value
         if is_used:
-            message = f"{port}: the key {RESERVED_KEY!r} is reserved; leave it out"
+            message = f"{port}: the key {OCCURRENCE!r} is reserved; leave it out"
             yield _finding(inputs, port, message, "inputs/reserved")
 
 

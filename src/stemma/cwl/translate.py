@@ -14,6 +14,7 @@ from schema_salad.exceptions import ClassValidationException, SchemaSaladExcepti
 from stemma.cwl.documents import Documents, entries, suggestion
 from stemma.cwl.fetching import without_root
 from stemma.cwl.nodes import Node
+from stemma.cwl.requirements import REQUIREMENTS
 from stemma.cwl.types import PRIMITIVES, short
 from stemma.errors import Finding
 
@@ -130,7 +131,7 @@ class Translator:
         field, name = match["field"], match["name"]
         if field == "class":
             node = self._key(where, name) or self._value(where, name)
-            message = f"unknown class or requirement {name!r}; {suggestion(name, _REQUIREMENTS)}"
+            message = f"unknown class or requirement {name!r}; {suggestion(name, REQUIREMENTS)}"
             return _place(message, "cwl/unknown-requirement", where, node)
         rule = "cwl/undefined-run" if field == "run" else "cwl/undefined-reference"
         node = self._value(where, name) or self._value(where, "#" + name.rpartition("#")[2])
@@ -257,25 +258,6 @@ _STATEMENTS: Final[tuple[tuple[re.Pattern[str], _Statement], ...]] = tuple(
 )
 
 _TYPES: Final = (*sorted(PRIMITIVES), "array", "record", "enum")
-_REQUIREMENTS: Final = (
-    "DockerRequirement",
-    "EnvVarRequirement",
-    "InitialWorkDirRequirement",
-    "InlineJavascriptRequirement",
-    "InplaceUpdateRequirement",
-    "LoadListingRequirement",
-    "MultipleInputFeatureRequirement",
-    "NetworkAccess",
-    "ResourceRequirement",
-    "ScatterFeatureRequirement",
-    "SchemaDefRequirement",
-    "ShellCommandRequirement",
-    "SoftwareRequirement",
-    "StepInputExpressionRequirement",
-    "SubworkflowFeatureRequirement",
-    "ToolTimeLimit",
-    "WorkReuse",
-)
 
 
 def _place(message: str, rule: str, where: Finding | None, node: Node | None = None) -> Finding:

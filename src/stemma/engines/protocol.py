@@ -216,7 +216,9 @@ class TakesLateFiles(Protocol):
     """True. Engines that have no such attribute get all files before ``submit``."""
 
     def deliver(self, reference: str, occurrence: UUID, content: Content) -> None:
-        """Tell that a late file is in the store now."""
+        """Tell that a late file is in the store now.
+
+        An engine may have ``deliver_all(reference, contents)`` too, which is told of several at once, by occurrence."""
 
     def refuse(self, reference: str, occurrence: UUID, reason: str) -> None:
         """Tell that a late file cannot be had: the steps that need it fail with that sentence.

@@ -7,7 +7,7 @@ from stemma.engines.protocol import Engine
 from stemma.engines.registry import EngineBroken, EngineRegistry
 from stemma.errors import EngineNotFound, Finding, InvalidRequest, UnknownEngine
 from stemma.lifecycle.installation import Installation
-from stemma.records import Json
+from stemma.records import Json, RunSummary
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +44,25 @@ def known_engine(installation: Installation, name: str) -> Engine:
         return installation.engines.get(name)
     except UnknownEngine as error:
         raise EngineNotFound(error.engine, error.known) from error
+
+
+def held_up(engines: EngineRegistry, run: RunSummary) -> str | None:
+    """Why nobody attends to ``run``, though it has not ended: its engine is not here. None where it is.
+
+    It waits: the engine may be put back, and whatever had begun there may go on meanwhile.
+    """
+    if run.state.is_terminal:
+        return None
+    try:
+        engines.get(run.engine)
+    except UnknownEngine:
+        reason = f"its engine {run.engine!r} is not set up here (any more)"
+    except EngineBroken as error:
+        reason = f"its engine {run.engine!r} does not work here: {error.reason}"
+    else:
+        return None
+    begun = "; what had begun there cannot be reached, and may go on there" if run.attempt else ""
+    return f"{reason}. It waits until that is put right, and so does a stop{begun}"
 
 
 def check_takes_credentials(engine: Engine) -> None:

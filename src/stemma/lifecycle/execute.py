@@ -26,7 +26,7 @@ from stemma.errors import (
 )
 from stemma.lifecycle.acting import engine_for
 from stemma.lifecycle.installation import Installation
-from stemma.lifecycle.outputs import occurrences_in, recorded_form, take_outputs
+from stemma.lifecycle.outputs import are_elsewhere, occurrences_in, recorded_form, take_outputs
 from stemma.lifecycle.replicate.delivery import deliver, given, here_for
 from stemma.lifecycle.replicate.guard import giving_out
 from stemma.lifecycle.replicate.handing import NotSigned, handed_over, take_back
@@ -52,10 +52,12 @@ class Progress:
     """Nothing is left to do for this run."""
     news: bool = False
     """Something was new; there may be more at once."""
+    carries: bool = False
+    """What comes next may bring files to an engine elsewhere, or back, which takes as long as it takes."""
 
 
-def attend(installation: Installation, worker: str, claim: Claim) -> Progress:
-    """Advance the run of ``claim`` as far as it goes without waiting.
+def attend(installation: Installation, worker: str, claim: Claim, *, may_carry: bool = True) -> Progress:
+    """Advance the run of ``claim`` as far as it goes without waiting; and without carrying files, unless it ``may``.
 
     Raises:
         LeaseLost: somebody else has it now.
@@ -69,9 +71,9 @@ def attend(installation: Installation, worker: str, claim: Claim) -> Progress:
         case RunState.CREATED | RunState.QUEUED:
             return _begin(installation, engine, worker, claim, row)
         case RunState.PENDING | RunState.RUNNING if row.reference is None:
-            return _submit(installation, engine, claim, row)
+            return _submit(installation, engine, claim, row, may_carry=may_carry)
         case RunState.PENDING | RunState.RUNNING:
-            return _follow(installation, engine, worker, claim, row)
+            return _follow(installation, engine, worker, claim, row=row, may_carry=may_carry)
         case _:
             return Progress(done=True)
 
@@ -143,7 +145,7 @@ def _begin(installation: Installation, engine: Engine, worker: str, claim: Claim
         )
 
     installation.database.write(write)
-    return Progress(news=True)
+    return Progress(news=True, carries=engine.is_remote)
 
 
 def _open_attempt(
@@ -165,17 +167,20 @@ def _open_attempt(
     )
 
 
-def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRow) -> Progress:
+def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRow, *, may_carry: bool) -> Progress:
     """Give the attempt to the engine. Done twice, it starts once."""
     with installation.database.reading() as session:
         revision = workflows.revision_by_id(session, row.revision_id)
+        inputs = queue.inputs_of(session, claim.run_id)
     missing = next((file for file in revision.files if not installation.store.has(file.content.sha256)), None)
     if missing is not None:
         raise ContentMissing(missing.content.sha256)
     with giving_out(installation.settings.home):
-        here = here_for(installation, engine, claim, revision, row.inputs)
+        here = here_for(installation, engine, claim, revision, inputs)
         if here is None:  # an engine that wants all of them first
             return _stopped_before(installation, claim, row) if row.stop_requested_at is not None else Progress()
+        if engine.is_remote and not may_carry:
+            return Progress(carries=True)
         if here:
             installation.database.write(lambda session: given(session, claim, here))
     handed = handed_over(installation, engine, claim.run_id)
@@ -184,7 +189,7 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
         attempt=row.attempt,
         name=row.name,
         revision=revision,
-        inputs=staged_inputs(row.inputs, installation.store, here, handed.occurrences),
+        inputs=staged_inputs(inputs, installation.store, here, handed.occurrences),
         url_of=handed.url_of,
         containers=row.containers,
         time_limit_seconds=row.time_limit_seconds,
@@ -229,7 +234,9 @@ def _is_untouched(engine: Engine, job: Job) -> bool:
     return has_begun is not None and not has_begun(job)
 
 
-def _follow(installation: Installation, engine: Engine, worker: str, claim: Claim, row: RunRow) -> Progress:
+def _follow(
+    installation: Installation, engine: Engine, worker: str, claim: Claim, *, row: RunRow, may_carry: bool
+) -> Progress:
     """Write down what is new of a run that its engine has."""
     reference = row.reference or ""
     if row.stop_requested_at is not None:
@@ -246,6 +253,8 @@ def _follow(installation: Installation, engine: Engine, worker: str, claim: Clai
         report = replace(report, state=JobState.FAILED)
     if report.state is JobState.LOST and _may_try_again(installation, row):
         return _try_again(installation, engine, worker, claim, row=row, report=report)
+    if report.state is JobState.FINISHED and not may_carry and are_elsewhere(engine, reference):
+        return Progress(carries=True)
     return _conclude(installation, engine, claim, row, report)
 
 

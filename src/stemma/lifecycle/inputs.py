@@ -8,12 +8,12 @@ from uuid import UUID
 from sqlmodel import Session
 
 from stemma import clock
-from stemma.cwl.filereferences import FileReference, SourceKind
+from stemma.cwl.filereferences import FileReference, SourceKind, is_sha1
 from stemma.database.queries import contents
 from stemma.database.queries.archive import address_of
 from stemma.database.queries.demand import Sought
 from stemma.errors import FileNotFound, Finding, InvalidInputs, PlaceholderNotFound
-from stemma.lifecycle.outputs import OCCURRENCE
+from stemma.file_fields import OCCURRENCE
 from stemma.lifecycle.sources import Looked, as_tree, placeholder, source_of, told_by
 from stemma.lifecycle.sources import Place as SourcePlace
 from stemma.lifecycle.staging import CHECKSUM_PREFIX, SOURCE
@@ -62,6 +62,9 @@ class InputFiles:
     """Whether a content that the caller may have lies in the archive and not in the store."""
     sent_ports: Collection[str] = ()
     """The inputs whose files are brought here in any case, although the engine's server could read them itself."""
+    sha1: Mapping[str, str] | None = None
+    """Of the files of this service that inputs give it for, by their SHA-256; None to find out which these are."""
+    asked_sha1: list[Content] = field(default_factory=list)
     subject: str = ""
     """The caller's, whose places elsewhere what they gave may lie in."""
     sought: list[Sought] = field(default_factory=list)
@@ -137,15 +140,22 @@ class InputFiles:
     def _compare(self, value: dict[str, Any], place: Place, content: Content) -> None:
         """Whether a file of this service has the digest that is expected of it. It is not read here: others wait."""
         expected = FileReference(place.port, place.position, value).expected
-        if expected is None or expected == content.sha256:
+        if expected is None:
             return
+        if self.sha1 is None and is_sha1(expected):
+            self.asked_sha1.append(content)
+            return
+        digest = (self.sha1 or {}).get(content.sha256) if is_sha1(expected) else content.sha256
         what = f"input {place.port!r}{place.position}"
-        if len(expected) == len(content.sha256):
-            message = f"{what} is not what was expected: its digest is {content.sha256}, not {expected}"
-            self.findings.append(Finding(message, "inputs/digest-mismatch"))
-        else:
-            message = f"{what} is a file of this service, which knows files by their SHA-256 alone: give it sha256:…"
+        if digest is None:
+            message = (
+                f"{what} is a file of this service with {content.size_bytes} bytes: too many to find out its SHA-1 "
+                f"while you wait; give it sha256:{content.sha256}, by which it is known, if it is that one"
+            )
             self.findings.append(Finding(message, "inputs/digest-unknown"))
+        elif digest != expected:
+            message = f"{what} is not what was expected: its digest is {digest}, not {expected}"
+            self.findings.append(Finding(message, "inputs/digest-mismatch"))
 
     def _from_elsewhere(self, value: dict[str, Any], place: Place) -> Json:
         reference = FileReference(place.port, place.position, value)

@@ -5,18 +5,22 @@ from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
-from stemma.cwl.filereferences import FILE_CLASSES, RESERVED_KEY
+from stemma.cwl.filereferences import FILE_CLASSES
 from stemma.database.queries import facts
 from stemma.engines.protocol import Engine, FileSeen, Report
 from stemma.errors import ContentDamaged, ContentMissing, TooLarge
+from stemma.file_fields import OCCURRENCE
 from stemma.lifecycle.installation import Installation
 from stemma.records import Content, FileKind, Json, RunOutput
 
-OCCURRENCE = RESERVED_KEY
-"""The key of a recorded File or Directory that names its occurrence."""
 MEMBERS = ("secondaryFiles", "listing")
 """Where a File or Directory holds others."""
 _PLACES = frozenset({"location", "path", "dirname"})
+
+
+def are_elsewhere(engine: Engine, reference: str) -> bool:
+    """Whether files of a finished job have to be fetched."""
+    return any(file.chunks is not None for file in engine.outputs(reference))
 
 
 def take_outputs(installation: Installation, engine: Engine, run_id: int, reference: str, report: Report) -> None:

@@ -44,7 +44,6 @@ MAX_LOOKS: Final = 10_000
 """How many addresses they may name."""
 MAX_PLACEHOLDERS: Final = 100
 """How many of them by ``valueFromPlatform``, each of which may be an entry of a catalogue to be read."""
-_ELSEWHERE: Final = frozenset({SourceKind.REMOTE, SourceKind.PLATFORM})
 _LOOKS_AT_ONCE: Final = 16
 _LOOK_SECONDS: Final = 120.0
 """For all addresses of a run together: whoever submits waits for it."""
@@ -113,7 +112,7 @@ def look_at(
         AddressRefused, SourceForbidden, SourceUnusable, SourceUnavailable: see :mod:`stemma.storages.protocol`.
         TooLarge: there are too many.
     """
-    found = [reference for reference in file_references(inputs) if reference.source.kind in _ELSEWHERE]
+    found = [reference for reference in file_references(inputs) if reference.source.kind.is_elsewhere]
     ports: dict[Place, str] = {}
     for reference in found:
         ports.setdefault(Place.of(reference, owner.subject if reference.port in given else ""), reference.port)

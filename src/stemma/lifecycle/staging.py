@@ -6,15 +6,12 @@ from uuid import UUID
 
 from stemma.cwl.filereferences import FILE_CLASSES
 from stemma.errors import ContentMissing
-from stemma.lifecycle.outputs import MEMBERS, OCCURRENCE, occurrence_of
+from stemma.file_fields import ELSEWHERE, LATE, OCCURRENCE
+from stemma.lifecycle.outputs import MEMBERS, occurrence_of
 from stemma.records import Content, Json
 from stemma.store.content import ContentStore
 
 CHECKSUM_PREFIX = "sha256:"
-LATE = "stemma:late"
-"""The field of a File whose bytes are still to come."""
-ELSEWHERE = "stemma:elsewhere"
-"""The field of a File that the engine's server reads where it lies."""
 SOURCE = "source"
 """The field of a recorded File that says where it was fetched from: for the record, not for the engine."""
 

@@ -16,6 +16,7 @@ from stemma.errors import EngineUnreachable, RunEnded, RunNotFound, Unavailable,
 from stemma.lifecycle import audit
 from stemma.lifecycle.acting import engine_for
 from stemma.lifecycle.audit import Deed
+from stemma.lifecycle.engines import held_up
 from stemma.lifecycle.installation import Installation
 from stemma.records import RunSummary
 from stemma.wake import wake_workers
@@ -124,6 +125,9 @@ def _room(run_id: int) -> Iterator[None]:
 
 
 def _await_end(installation: Installation, principal: Principal, run: RunSummary) -> None:
+    reason = held_up(installation.engines, run)
+    if reason is not None:
+        raise EngineUnreachable(run.engine, f"execution {run.id} cannot be stopped: {reason}")
     deadline = time.monotonic() + STOP_PATIENCE_SECONDS
     while time.monotonic() < deadline:
         with installation.database.reading() as session:

@@ -1,7 +1,7 @@
 """Station *submit*: a revision and its inputs become a queued run."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from stemma import clock
 from stemma.auth.principal import Principal
+from stemma.cwl.filereferences import file_references, is_sha1
 from stemma.cwl.inputs import check_inputs
 from stemma.cwl.placeholders import PlaceholderKind
 from stemma.database.queries import arrivals, contents, demand, facts, people, runs, workflows
@@ -17,7 +18,7 @@ from stemma.database.queries.archive import is_archived
 from stemma.database.queries.demand import Sought
 from stemma.database.queries.runs import NewRun
 from stemma.engines.protocol import Engine, Owner
-from stemma.errors import EngineUnsuitable, InputGone, InvalidInputs, TooLarge
+from stemma.errors import EngineUnsuitable, Finding, InputGone, InvalidInputs, TooLarge
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.inputs import InputFiles
@@ -27,6 +28,7 @@ from stemma.lifecycle.replicate.guard import giving_out
 from stemma.lifecycle.replicate.handing import sent_ports, url_kinds
 from stemma.lifecycle.replicate.room import check_room
 from stemma.lifecycle.replicate.sealed_addresses import kept
+from stemma.lifecycle.sha1 import sha1_of
 from stemma.lifecycle.sources import look_at, placeholder
 from stemma.lifecycle.storekeeping.dropped import is_held
 from stemma.lifecycle.validate import Upload, parse_inputs
@@ -72,9 +74,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         row = workflows.revision_row(session, workflow.id, submission.revision or workflow.latest_number)
         revision_id = row.id or 0
         revision = workflows.revision_by_id(session, revision_id)
-    unfit = engine.check(revision, settings.containers)
-    if unfit:
-        raise EngineUnsuitable(engine.name, unfit)
+    _refuse_unfit(engine, engine.check(revision, settings.containers))
     values = _given_inputs(installation, submission, row.inputs_name, row.inputs_sha256)
     values = _with_placeholders(values, row.placeholders)
     findings = check_inputs(revision.structure, values)
@@ -85,12 +85,10 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
     looked = look_at(installation, Owner(principal.subject, workflow.group), values, given, url_kinds(engine))
     ports = sent_ports(engine, revision) if any(one.by_url for one in looked.values()) else set()
     literals = keep_literals(installation, values)
+    bundle = {file.path: file.content for file in revision.files}
 
-    def write(session: Session) -> RunSummary:
-        now = clock.now()
-        people.remember(session, principal.person, now)
-        bundle = {file.path: file.content for file in revision.files}
-        files = InputFiles(
+    def named_by(session: Session, sha1: Mapping[str, str] | None) -> InputFiles:
+        return InputFiles(
             session,
             groups=principal.groups,
             group=workflow.group,
@@ -101,16 +99,20 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             looked=looked,
             sent_ports=ports,
             is_archived=partial(_is_archived, installation, session, principal.groups),
+            sha1=sha1,
             subject=principal.subject,
         )
+
+    known_sha1 = _known_sha1(installation, principal.groups, workflow.group, values, named_by)
+
+    def write(session: Session) -> RunSummary:
+        now = clock.now()
+        people.remember(session, principal.person, now)
+        files = named_by(session, known_sha1)
         resolved = files.resolve(values)
-        sent = {
-            *submission.uploads.values(),
-            *bundle.values(),
-            *literals.values(),
-        }
+        sent = {*submission.uploads.values(), *bundle.values(), *literals.values()}
         late = {one.occurrence for one in files.sought}
-        named = [item.content for item in files.occurrences if item.content and item.uuid not in late]
+        named = (item.content for item in files.occurrences if item.content and item.uuid not in late)
         _check_here(installation, session, named, sent, principal.groups)
         brought = [one for one in files.sought if not one.by_url]
         _check_sizes(brought, settings.max_replica_bytes)
@@ -144,6 +146,31 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
         run = installation.database.write(write)
     wake_workers(settings.home)
     return run
+
+
+def _known_sha1(
+    installation: Installation,
+    groups: Collection[str],
+    group: str,
+    values: dict[str, Json],
+    named_by: Callable[[Session, Mapping[str, str] | None], InputFiles],
+) -> dict[str, str]:
+    """The SHA-1 of the files of this service that ``values`` give it for, by their SHA-256. They are read for it, while
+    nobody waits to write.
+
+    Raises:
+        InputGone: one is not there any more.
+        TooManyFetches: as many as may be read at the moment.
+    """
+    given = (reference.expected for reference in file_references(values))
+    if not any(expected is not None and is_sha1(expected) for expected in given):
+        return {}
+    with installation.database.reading() as session:
+        files = named_by(session, None)
+        files.resolve(values)
+        here = [content for content in files.asked_sha1 if not files.is_archived(content)]
+        _check_here(installation, session, here, (), groups)
+    return sha1_of(installation, group, files.asked_sha1)
 
 
 def _is_archived(installation: Installation, session: Session, groups: Collection[str], content: Content) -> bool:
@@ -193,7 +220,10 @@ def _check_for(engine: Engine, values: dict[str, Json]) -> None:
         EngineUnsuitable: it cannot.
     """
     check = getattr(engine, "check_inputs", None)
-    unfit = check(values) if check is not None else []
+    _refuse_unfit(engine, check(values) if check is not None else [])
+
+
+def _refuse_unfit(engine: Engine, unfit: Sequence[Finding]) -> None:
     if unfit:
         raise EngineUnsuitable(engine.name, unfit)
 

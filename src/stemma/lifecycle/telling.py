@@ -18,12 +18,13 @@ from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.hinted import plain
-from stemma.lifecycle.telling_inputs import Ahead, Inputs, Wishes, look
+from stemma.lifecycle.telling_inputs import Ahead, Inputs, Wishes, look, share
 from stemma.records import Json, StepDefinition, WorkflowStructure
 from stemma.wake import wake_workers
 
 MOST_STEPS: Final = 20_000
-"""Of how many steps a group may have told within a day: whoever plans reads those of a run each time."""
+"""Of how many steps a group may have told within a day: whoever plans reads those of a run each time. One member may
+have told of half of what the others leave."""
 MOST_ADDRESSES: Final = 1000
 """How many one request may name: whoever tells waits until all were looked at."""
 _STEPS_NAMED: Final = 20
@@ -124,12 +125,12 @@ def tell(installation: Installation, principal: Principal, events: Sequence[Step
     accepted = _looked(installation, principal, accepted, refused)
     if not accepted:
         _refuse(refused)
-    database = installation.database
-    with database.reading() as session:
-        has_expired = hints.has_expired(session, now)
-    if has_expired:
-        database.write(lambda session: hints.forget(session, now))
-    outcomes = database.write(lambda session: _write(installation, session, principal, accepted, now))
+    outcomes, over = installation.database.write(
+        lambda session: _write(installation, session, principal, accepted, now)
+    )
+    refused |= over
+    if not outcomes:
+        _refuse(refused)
     wake_workers(installation.settings.home)
     outcomes |= {place: Outcome(events[place], Result.REFUSED, str(error)) for place, error in refused.items()}
     return [outcomes[place] for place in range(len(events))]
@@ -170,28 +171,31 @@ def _accepted(
             told = Told(event.state, event.at or now)
             subject = replace(target.subject, label=event.run if event.execution_id is None else "")
             accepted.append(_Accepted(place, event, StepTold(subject, event.step, told)))
-        return _bounded(session, accepted, now, refused)
+        # What is over the bound already need not be looked at; what is within is counted again when it is written.
+        return _bounded(session, principal.subject, accepted, now, refused)
 
 
 def _bounded(
-    session: Session, accepted: Sequence[_Accepted], now: datetime, refused: dict[int, StemmaError]
+    session: Session, subject: str, accepted: Sequence[_Accepted], now: datetime, refused: dict[int, StemmaError]
 ) -> list[_Accepted]:
-    """As many of ``accepted`` as their groups may tell of."""
+    """As many of ``accepted`` as ``subject`` may tell of for their groups."""
     known = hints.states(session, [one.noted for one in accepted], now)
-    counts: dict[str, int] = {}
+    left: dict[str, int] = {}
     within: list[_Accepted] = []
     new: set[str] = set()
     for one in accepted:
         group, key = one.noted.subject.group, one.noted.key
-        if group not in counts:
-            counts[group] = hints.count(session, group, now)
+        if group not in left:
+            others = hints.count(session, group, now, but_by=subject)
+            left[group] = share(MOST_STEPS, others) - (hints.count(session, group, now) - others)
         if key not in known and key not in new:
-            if counts[group] >= MOST_STEPS:
+            if left[group] <= 0:
                 refused[one.place] = _invalid(
-                    f"your group has told of {MOST_STEPS} steps within a day, which is enough"
+                    f"a group may tell of {MOST_STEPS} steps within a day, and each of its members of half of what "
+                    "the others leave: you have told of enough"
                 )
                 continue
-            counts[group] += 1
+            left[group] -= 1
             new.add(key)
         within.append(one)
     return within
@@ -269,11 +273,16 @@ def _looked(
 
 def _write(
     installation: Installation, session: Session, principal: Principal, accepted: Sequence[_Accepted], now: datetime
-) -> dict[int, Outcome]:
-    """Write down what was told; what became of each event, by its place."""
+) -> tuple[dict[int, Outcome], dict[int, StemmaError]]:
+    """Write down what was told; what became of each event, by its place, and which are refused after all."""
+    refused: dict[int, StemmaError] = {}
+    hints.one_at_a_time(session, {one.noted.subject.group for one in accepted})
+    accepted = _bounded(session, principal.subject, accepted, now, refused)
+    if not accepted:
+        return {}, refused
     people.remember(session, principal.person, now)
     noted = hints.note(session, [one.noted for one in accepted], principal.subject, now)
-    wishes = Wishes(installation, session)
+    wishes = Wishes(installation, session, principal.subject)
     outcomes: dict[int, Outcome] = {}
     changed: dict[Subject, None] = {}
     for one, told in zip(accepted, noted, strict=True):
@@ -287,4 +296,4 @@ def _write(
     for subject in changed:
         kind, number = (audit.RUN, subject.run_id) if subject.run_id else (audit.WORKFLOW, subject.workflow_id)
         audit.record(session, principal, Deed.RUN_EVENTS, number or 0, group=subject.group, now=now, kind=kind)
-    return outcomes
+    return outcomes, refused

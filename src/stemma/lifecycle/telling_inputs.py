@@ -21,7 +21,6 @@ from stemma.records import Json
 from stemma.storages.protocol import SourceInfo
 
 _MOST_REASONS: Final = 20
-_ELSEWHERE: Final = frozenset({SourceKind.REMOTE, SourceKind.PLATFORM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +115,42 @@ def look(installation: Installation, principal: Principal, group: str, inputs: S
         for one in inputs:
             one.left_out += [LeftOut(_named(each), "nothing is fetched ahead here") for each in one.references]
         return
-    elsewhere = [(one, each) for one in inputs for each in one.references if each.source.kind in _ELSEWHERE]
+    elsewhere = [(one, each) for one in inputs for each in one.references if each.source.kind.is_elsewhere]
     places = {Place.of(each, principal.subject) for _, each in elsewhere}
     looked = look_each(installation, group, places, MOST_FILES)
     for one, each in elsewhere:
         one.seek(each, looked[Place.of(each, principal.subject)])
     for one in inputs:
-        others = [each for each in one.references if each.source.kind not in _ELSEWHERE]
+        others = [each for each in one.references if not each.source.kind.is_elsewhere]
         one.left_out += [LeftOut(_named(each), "it is no address elsewhere") for each in others]
 
 
-class Wishes:
-    """What groups want ahead, in one transaction."""
+def share(bound: int, others: int) -> int:
+    """How much of what a group may have together one member may have, of which the others have so much: half of what
+    they leave. So there is always some left for whoever comes next, and in a day, when all that was told before has
+    expired, those who want much have the same."""
+    return max(0, bound - others) // 2
 
-    def __init__(self, installation: Installation, session: Session) -> None:
+
+@dataclass(slots=True)
+class _Wanted:
+    """The copies that a group wants, by source and version, with their sizes."""
+
+    all: dict[tuple[str, str], int]
+    others_bytes: int
+    """Of those that others want than who tells now."""
+    others_files: int
+    all_bytes: int
+
+
+class Wishes:
+    """What ``subject`` wants ahead for groups, in one transaction, in which nobody else tells of these groups."""
+
+    def __init__(self, installation: Installation, session: Session, subject: str) -> None:
         self._installation = installation
         self._session = session
-        self._sizes: dict[str, dict[tuple[str, str], int]] = {}
-        """Of the copies that each group wants, by source and version."""
-        self._bytes: dict[str, int] = {}
+        self._subject = subject
+        self._wanted: dict[str, _Wanted] = {}
 
     def add(self, group: str, told_id: int, inputs: Inputs) -> Ahead:
         """Have ``inputs`` fetched for a step that was told of, as far as its group may."""
@@ -146,26 +162,34 @@ class Wishes:
                 within.append(sought)
             else:
                 limit = self._installation.settings.replication_ahead_bytes
-                reason = f"a group may have {limit} bytes and {MOST_FILES} files fetched ahead at a time"
+                reason = (
+                    f"a group may have {limit} bytes and {MOST_FILES} files fetched ahead at a time, and each of its "
+                    "members half of what the others leave"
+                )
                 over.append(LeftOut(shown(sought.address), reason))
         home, has = self._installation.home_id, self._installation.store.has
         within = kept(self._installation, group, within)
-        here, to_come = demand.want_ahead(self._session, home, group, told_id, within, has=has)
+        here, to_come = demand.want_ahead(self._session, home, group, told_id, within, by=self._subject, has=has)
         return Ahead(here, to_come, [*inputs.left_out, *over])
 
     def _may_have(self, group: str, sought: Sought) -> bool:
-        if group not in self._sizes:
-            self._sizes[group] = hints.wished(self._session, self._installation.home_id, group, clock.now())
-            self._bytes[group] = sum(self._sizes[group].values())
-        sizes, source, size = self._sizes[group], (sought.key, sought.version), sought.size_bytes or 0
-        if source in sizes:
+        if group not in self._wanted:
+            self._wanted[group] = self._read(group)
+        wanted, source, size = self._wanted[group], (sought.key, sought.version), sought.size_bytes or 0
+        if source in wanted.all:
             return True
         limit = self._installation.settings.replication_ahead_bytes
-        if self._bytes[group] + size > limit or len(sizes) >= MOST_FILES:
+        own_bytes, own_files = wanted.all_bytes - wanted.others_bytes, len(wanted.all) - wanted.others_files
+        if own_bytes + size > share(limit, wanted.others_bytes) or own_files >= share(MOST_FILES, wanted.others_files):
             return False
-        sizes[source] = size
-        self._bytes[group] += size
+        wanted.all[source] = size
+        wanted.all_bytes += size
         return True
+
+    def _read(self, group: str) -> _Wanted:
+        place, now = (self._session, self._installation.home_id, group), clock.now()
+        everything, others = hints.wished(*place, now), hints.wished(*place, now, but_by=self._subject)
+        return _Wanted(everything, sum(others.values()), len(others), sum(everything.values()))
 
 
 def _as_file(given: Json) -> Json:
@@ -175,8 +199,8 @@ def _as_file(given: Json) -> Json:
 
 
 def _named(reference: FileReference) -> str:
-    text = reference.source.text
-    return shown(text) if reference.source.kind in _ELSEWHERE else reference.source.kind.value
+    source = reference.source
+    return shown(source.text) if source.kind.is_elsewhere else source.kind.value
 
 
 def _unfit(info: SourceInfo) -> str | None:

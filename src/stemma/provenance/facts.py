@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
+from stemma.file_fields import OCCURRENCE
 from stemma.provenance import names
 from stemma.provenance.vocabulary import QName
 from stemma.records import Json, Occurrence, RunRecord, StepDefinition, StepRecord
@@ -80,7 +81,7 @@ def _named_in(value: Json) -> Iterator[UUID]:
         for part in value:
             yield from _named_in(part)
     elif isinstance(value, dict):
-        if "stemma:occurrence" in value:
-            yield UUID(value["stemma:occurrence"])
+        if OCCURRENCE in value:
+            yield UUID(value[OCCURRENCE])
         for part in value.values():
             yield from _named_in(part)

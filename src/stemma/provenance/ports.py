@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from uuid import UUID
 
+from stemma.file_fields import OCCURRENCE
 from stemma.provenance import names
 from stemma.provenance.facts import RunFacts
 from stemma.provenance.files import declare_collection, known_file
@@ -11,7 +12,6 @@ from stemma.provenance.vocabulary import ARTIFACT, ROLE, TYPE, VALUE, QName, Rel
 from stemma.records import Json, StepRecord
 
 _FILE_CLASSES = ("File", "Directory")
-_OCCURRENCE = "stemma:occurrence"
 
 
 def declare_run_inputs(graph: ProvGraph, facts: RunFacts) -> None:
@@ -72,8 +72,8 @@ def files_in(value: Json, position: str = "") -> Iterator[tuple[str, UUID]]:
         for number, element in enumerate(value):
             yield from files_in(element, f"{position}[{number}]")
     elif isinstance(value, dict) and value.get("class") in _FILE_CLASSES:
-        if _OCCURRENCE in value:
-            yield position, UUID(str(value[_OCCURRENCE]))
+        if OCCURRENCE in value:
+            yield position, UUID(str(value[OCCURRENCE]))
     elif isinstance(value, dict):
         for key, element in value.items():
             yield from files_in(element, f"{position}.{key}")
@@ -111,5 +111,5 @@ def _without_places(value: Json) -> Json:
     if not isinstance(value, dict):
         return value
     if value.get("class") in _FILE_CLASSES:
-        return {key: value[key] for key in ("class", "basename", _OCCURRENCE) if key in value}
+        return {key: value[key] for key in ("class", "basename", OCCURRENCE) if key in value}
     return {key: _without_places(element) for key, element in value.items()}

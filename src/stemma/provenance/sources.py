@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from uuid import UUID
 
 from stemma import clock
+from stemma.file_fields import OCCURRENCE
 from stemma.provenance import names
 from stemma.provenance.facts import RunFacts
 from stemma.provenance.graph import ProvGraph, pairs, types
@@ -14,7 +15,7 @@ from stemma.records import Json
 def declare_sources(graph: ProvGraph, facts: RunFacts) -> None:
     """Declare each address that inputs came from, once in a run, and derive those inputs from it."""
     for value in _fetched_in(facts.run.inputs):
-        occurrence, source = UUID(value["stemma:occurrence"]), value["source"]
+        occurrence, source = UUID(value[OCCURRENCE]), value["source"]
         if occurrence not in facts.occurrences:
             continue
         name = source_name(facts, source)
@@ -42,7 +43,7 @@ def _fetched_in(value: Json) -> Iterator[dict[str, Json]]:
         for element in value:
             yield from _fetched_in(element)
     elif isinstance(value, dict):
-        if value.get("class") == "File" and "source" in value and "stemma:occurrence" in value:
+        if value.get("class") == "File" and "source" in value and OCCURRENCE in value:
             yield value
         for element in value.values():
             yield from _fetched_in(element)

@@ -1,7 +1,8 @@
 """The worker: claims runs, attends to each until it has ended, renews its leases, drains on SIGTERM.
 
 Runs that take place here take slots, as many as the machine bears. Those elsewhere only have to be looked at, so that a
-worker holds many more of them, in threads of their own: a slow server there keeps nothing waiting here.
+worker holds many more of them, in threads of their own: a slow server there keeps nothing waiting here. Nor do files
+on their way there or back keep other runs from being looked at: they have threads of their own as well.
 
 The main thread claims and renews and never waits for anything but its bell; runs are attended to in a pool of
 threads, one look at a time, sooner where something is happening. A worker that is killed loses nothing: its leases
@@ -15,6 +16,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -44,7 +46,9 @@ QUIET_LIMIT_SECONDS = 0.25
 QUIET_LIMIT_ELSEWHERE_SECONDS = 2.0
 """The same for a run elsewhere: what is new is known there all at once for all runs (stemma.engines.reana.watch)."""
 LOOKS_ELSEWHERE = 8
-"""How many runs elsewhere are looked at at a time: some looks carry files."""
+"""How many runs elsewhere are looked at at a time."""
+CARRIED_ELSEWHERE = 8
+"""For how many of them inputs are brought there, or outputs fetched, at a time: that may take hours."""
 CLAIM_SECONDS = 1.0
 """How often to look for work that no bell told of."""
 TROUBLE_SECONDS = 0.5
@@ -63,6 +67,8 @@ class Attended:
     pause: float = NEWS_SECONDS
     trouble: float = TROUBLE_SECONDS
     looking: Future[None] | None = None
+    carries: bool = False
+    """The next look may carry files there or back."""
     is_hastened: bool = False
     """To be looked at again as soon as the look that goes on is over."""
     over: bool = False
@@ -119,7 +125,11 @@ class Worker:
         self._bell = Bell(self.installation.settings.home, self.name)
         slots = self.installation.settings.worker_slots
         next_claim = next_renewal = 0.0
-        pools = ThreadPoolExecutor(slots, "attend"), ThreadPoolExecutor(LOOKS_ELSEWHERE, "elsewhere")
+        pools = (
+            ThreadPoolExecutor(slots, "attend"),
+            ThreadPoolExecutor(LOOKS_ELSEWHERE, "elsewhere"),
+            ThreadPoolExecutor(CARRIED_ELSEWHERE, "carrying"),
+        )
         rung = Heard()
         has_work = True
         self._replicator = Replicator(self.installation, self.name, self._note_arrival)
@@ -127,7 +137,7 @@ class Worker:
         archivist = Archivist(self.installation, self.name)
         archivist.start()
         try:
-            with pools[0], pools[1]:
+            with pools[0], pools[1], pools[2]:
                 while not self._draining.is_set():
                     now = time.monotonic()
                     self._forget()
@@ -173,7 +183,7 @@ class Worker:
                 if run_id in self.held:
                     self.held[run_id].hasten()
 
-    def _finish(self, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor], next_renewal: float) -> None:
+    def _finish(self, pools: Sequence[ThreadPoolExecutor], next_renewal: float) -> None:
         """Let the looks in progress come to their end. Leases hold meanwhile: a look may be carrying a large file, and
         nobody else is to carry it at the same time."""
         for pool in pools:
@@ -236,17 +246,19 @@ class Worker:
                 self.held[claim.run_id] = Attended(claim, is_elsewhere=claimant is self._claimants[1])
         return CLAIM_SECONDS
 
-    def _look(self, pools: tuple[ThreadPoolExecutor, ThreadPoolExecutor], now: float) -> None:
+    def _look(self, pools: Sequence[ThreadPoolExecutor], now: float) -> None:
+        here, elsewhere, carrying = pools
         for attended in self.held.values():
             if attended.looking is None and not attended.over and attended.due <= now:
-                attended.looking = pools[attended.is_elsewhere].submit(self._attend, attended)
+                far = carrying if attended.carries else elsewhere
+                attended.looking = (far if attended.is_elsewhere else here).submit(self._attend, attended)
                 # After it is done, not at its end: a bell rung before that would find nothing to do, and be forgotten.
                 attended.looking.add_done_callback(self._ring)
 
     def _attend(self, attended: Attended) -> None:
         """One look at one run, in a thread of the pool. Whatever goes wrong with it, the worker goes on."""
         try:
-            progress = attend(self.installation, self.name, attended.claim)
+            progress = attend(self.installation, self.name, attended.claim, may_carry=attended.carries)
         except LeaseLost:
             attended.over = True
         except Unavailable as error:
@@ -271,14 +283,14 @@ class Worker:
             self._bell.ring()
 
     def _schedule(self, attended: Attended, progress: Progress) -> None:
-        attended.over = progress.done
+        attended.over, attended.carries = progress.done, progress.carries
         if progress.news or progress.done:
             tell_followers(self.installation.settings.home, attended.claim.run_id)
             self._has_news.set()
         attended.trouble = TROUBLE_SECONDS
         limit = QUIET_LIMIT_ELSEWHERE_SECONDS if attended.is_elsewhere else QUIET_LIMIT_SECONDS
         attended.pause = NEWS_SECONDS if progress.news else min(attended.pause * 1.5, limit)
-        attended.due = time.monotonic() + (0 if progress.news else attended.pause)
+        attended.due = time.monotonic() + (0 if progress.news or progress.carries else attended.pause)
 
     def _put_off(self, attended: Attended, error: Exception) -> None:
         logger.warning("run %s waits: %s", attended.claim.run_id, error)

@@ -6,12 +6,10 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from stemma.api.answers import answer
-from stemma.api.dependencies import Caller, CredentialKeeper, Reader
+from stemma.api.dependencies import Caller, CredentialKeeper, Reader, group_of_scope
 from stemma.api.error_responses import guarded
 from stemma.api.schemas.engines import CredentialGiven, CredentialPlaceShown, EngineShown
 from stemma.api.schemas.envelope import Envelope
-from stemma.auth.policy import require_admin
-from stemma.errors import Finding, InvalidRequest
 from stemma.lifecycle.credentials import CredentialScope
 from stemma.lifecycle.engines import check_takes_credentials, known_engine, states
 
@@ -58,17 +56,6 @@ def delete_credential(
 
 
 def _group(caller: Caller, scope: CredentialScope, named: str | None) -> str | None:
-    """The group whose credential it is; None for the caller's own.
-
-    Raises:
-        Forbidden: the caller may not do that for the group.
-        GroupRequired: there are several, and none was named.
-        InvalidRequest: a group was named for a credential of a person.
-    """
-    if scope is CredentialScope.GROUP:
-        require_admin(caller.principal, "change the credential of a group")
-        return caller.principal.group_for_writing(named)
-    if named is not None:
-        message = "a credential of your own belongs to no group; for one of a group, say so with scope"
-        raise InvalidRequest(message, [Finding(message, "request/group")])
-    return None
+    return group_of_scope(
+        caller.principal, scope, named, "a credential of your own", "change the credential of a group"
+    )

@@ -35,6 +35,7 @@ from stemma.errors import AmbiguousSelection, EngineUnreachable, Finding, Invali
 from stemma.lifecycle import stop as stopping
 from stemma.lifecycle.awaiting import Awaiting, awaiting
 from stemma.lifecycle.capture import run_record
+from stemma.lifecycle.engines import held_up
 from stemma.lifecycle.outputs import occurrences_in
 from stemma.lifecycle.submit import Submission, submit
 from stemma.lifecycle.validate import Upload, parse_inputs
@@ -152,7 +153,9 @@ def show(caller: Reader, execution_id: ExecutionId) -> Response:
         numbers = recorded.numbers_of(session, execution_id, [file.occurrence for file in named])
         run = found.summary
         waits = awaiting(session, run, caller.installation.settings.lease_seconds)
-    details = RunDetails.of_run(run, steps, numbered(found.inputs, numbers), numbered(found.outputs, numbers), waits)
+    held = held_up(caller.installation.engines, run)
+    sides = numbered(found.inputs, numbers), numbered(found.outputs, numbers)
+    details = RunDetails.of_run(run, steps, *sides, awaiting=waits, held_up=held)
     return answer(details, f"execution {execution_id} is {run.state.value}")
 
 

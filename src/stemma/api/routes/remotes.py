@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response
 
 from stemma.api.answers import HARMLESS, OCTETS, answer, disposition, file_answers
-from stemma.api.dependencies import Caller, CredentialKeeper, Reader, RemoteWriter
+from stemma.api.dependencies import Caller, CredentialKeeper, Reader, RemoteWriter, group_of_scope
 from stemma.api.error_responses import guarded
 from stemma.api.progress import Followed, Work
 from stemma.api.schemas.envelope import Envelope
@@ -27,7 +27,6 @@ from stemma.api.schemas.remotes import (
     secrets,
 )
 from stemma.api.transfers import Download, Opened, Sent
-from stemma.auth.policy import require_admin
 from stemma.errors import Finding, InvalidRequest, TooLarge
 from stemma.lifecycle import remotes_files as files
 from stemma.lifecycle.remotes import CredentialScope, Remote
@@ -278,17 +277,4 @@ def _announced(request: Request, limit: int) -> int:
 
 
 def _group(caller: Caller, scope: CredentialScope, named: str | None) -> str | None:
-    """The group whose remote it is; None for the caller's own.
-
-    Raises:
-        Forbidden: the caller may not do that for the group.
-        GroupRequired: there are several, and none was named.
-        InvalidRequest: a group was named for a remote of a person.
-    """
-    if scope is CredentialScope.GROUP:
-        require_admin(caller.principal, "change the remotes of a group")
-        return caller.principal.group_for_writing(named)
-    if named is not None:
-        message = "a remote of your own belongs to no group; for one of a group, say so with scope"
-        raise InvalidRequest(message, [Finding(message, "request/group")])
-    return None
+    return group_of_scope(caller.principal, scope, named, "a remote of your own", "change the remotes of a group")

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from stemma.api.schemas.envelope import Answer, Shown
 from stemma.api.schemas.replication import ReplicationShown
+from stemma.file_fields import OCCURRENCE
 from stemma.lifecycle.awaiting import Awaiting
-from stemma.lifecycle.outputs import OCCURRENCE, occurrence_of
+from stemma.lifecycle.outputs import occurrence_of
 from stemma.records import Json, RunEvent, RunSummary, StepKind, StepRecord
 from stemma.states import RunState, StepState
 
@@ -186,6 +187,10 @@ class RunDetails(RunShown):
     replication: ReplicationShown | None = Field(
         description="What it needs from elsewhere and waits for; null where it needs nothing."
     )
+    held_up: str | None = Field(
+        description="Why nobody attends to it: its engine is not set up here any more, or does not work. Null else.",
+        examples=[None],
+    )
 
     @staticmethod
     def of_run(
@@ -193,12 +198,15 @@ class RunDetails(RunShown):
         steps: tuple[StepRecord, ...],
         inputs: dict[str, Json],
         outputs: dict[str, Json] | None,
+        *,
         awaiting: Awaiting | None = None,
+        held_up: str | None = None,
     ) -> Shown:
         """What is shown of ``run`` with its steps; the objects are in the form of :func:`numbered`."""
         shown = _shown(run)
         shown |= {"steps": [StepRunShown.of(step) for step in steps], "inputs": inputs, "outputs": outputs}
-        return shown | {"replication": None if awaiting is None else ReplicationShown.of(awaiting)}
+        shown |= {"replication": None if awaiting is None else ReplicationShown.of(awaiting)}
+        return shown | {"held_up": held_up}
 
 
 def numbered(value: Json, numbers: Mapping[UUID, int]) -> Json:

@@ -61,11 +61,19 @@ def want(
 
 
 def want_ahead(
-    session: Session, home: str, group: str, told_id: int, sought: Sequence[Sought], *, has: Callable[[str], bool]
+    session: Session,
+    home: str,
+    group: str,
+    told_id: int,
+    sought: Sequence[Sought],
+    *,
+    by: str,
+    has: Callable[[str], bool],
 ) -> tuple[int, int]:
-    """Note what a step needs that no run of this service has yet; how many are here already, and to come."""
+    """Note what a step needs that no run of this service has yet, as ``by`` told; how many are here already, and to
+    come."""
     copies = _copies(session, home, group, sought, clock.now(), has=has)
-    hints.wish(session, told_id, [row.id for row, _ in copies.values()])
+    hints.wish(session, told_id, [row.id for row, _ in copies.values()], by)
     here = {row.id for row, is_here in copies.values() if is_here}
     return len(here), len({row.id for row, _ in copies.values()} - here)
 
@@ -75,11 +83,7 @@ def hand_over(
 ) -> list[Sought]:
     """Note which files of a run the engine's server reads where they lie; returns those that are to be wanted instead,
     since copies of them are here."""
-    now = clock.now()
-    versions = {
-        one.occurrence: one.version if 0 < len(one.version) <= VERSION_LENGTH else f"{NO_VERSION}{one.occurrence}"
-        for one in sought
-    }
+    now, versions = clock.now(), _versions(sought)
     new = [_new(home, group, one, versions[one.occurrence], now) for one in sought]
     insert_missing(session, ReplicaRow, [row | {"state": ReplicaState.EVICTED.value} for row in new])
     rows = _rows_of(session, home, group, {one.key for one in sought})
@@ -124,13 +128,7 @@ def _copies(
     session: Session, home: str, group: str, sought: Sequence[Sought], now: datetime, *, has: Callable[[str], bool]
 ) -> dict[UUID, tuple[Any, bool]]:
     """The copy of each, by occurrence, and whether it is here; wanted from now on where it is not."""
-    first: dict[str, UUID] = {}
-    versions = {
-        one.occurrence: one.version
-        if 0 < len(one.version) <= VERSION_LENGTH  # a longer one would be cut, and told another from it no more
-        else f"{NO_VERSION}{first.setdefault(one.key, one.occurrence)}"  # the same at all places of one run
-        for one in sought
-    }
+    versions = _versions(sought)
     insert_missing(session, ReplicaRow, [_new(home, group, one, versions[one.occurrence], now) for one in sought])
     rows = _rows_of(session, home, group, {one.key for one in sought})
     found: dict[UUID, tuple[Any, bool]] = {}
@@ -146,6 +144,17 @@ def _copies(
     replicas.write(session, again, state=ReplicaState.WANTED.value, tries=0, not_before=now, error=None)
     replicas.write(session, {row.id for row, is_here in found.values() if is_here}, used_at=now)
     return found
+
+
+def _versions(sought: Sequence[Sought]) -> dict[UUID, str]:
+    """Under which version the copy of each is kept, by occurrence."""
+    first: dict[str, UUID] = {}
+    return {
+        one.occurrence: one.version
+        if 0 < len(one.version) <= VERSION_LENGTH  # a longer one would be cut, and told another from it no more
+        else f"{NO_VERSION}{first.setdefault(one.key, one.occurrence)}"  # the same at all places of one run
+        for one in sought
+    }
 
 
 def _new(home: str, group: str, sought: Sought, version: str, now: datetime) -> dict[str, Any]:

@@ -11,14 +11,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, case, delete, func, select, update
+from sqlalchemy import BindParameter, ColumnElement, case, delete, func, select, update
 from sqlmodel import Session
 
 from stemma.database.queries.insert import insert_missing
 from stemma.database.queries.parts import parts_of
-from stemma.database.tables import AheadRow, ReplicaRow, StepToldRow, table_of
+from stemma.database.tables import AheadRow, ReplicaRow, StepToldRow, WorkflowRow, table_of
 
 _TOLD, _AHEAD, _REPLICA = table_of(StepToldRow), table_of(AheadRow), table_of(ReplicaRow)
+_WORKFLOW = table_of(WorkflowRow)
 LIFETIME: Final = timedelta(days=1)
 """How long a hint counts. Controllers that die say no more, and what they wanted must not be wanted for ever; a step
 that is still queued or running after a day may be told again."""
@@ -180,9 +181,22 @@ def states(session: Session, events: Sequence[StepTold], now: datetime) -> dict[
     return found
 
 
-def count(session: Session, group: str, now: datetime) -> int:
-    """Of how many steps a group has hints that count."""
+def one_at_a_time(session: Session, groups: Collection[str]) -> None:
+    """Nobody else tells anything of ``groups`` until the transaction ends: what they have is counted, then added to.
+
+    What is told of is a workflow of its group, or a run of one, and rows of workflows stay: the oldest is locked for
+    all of them. SQLite has one writer at a time anyway.
+    """
+    for group in sorted(groups):
+        oldest = session.execute(select(func.min(_WORKFLOW.c.id)).where(_WORKFLOW.c.group_name == group)).scalar()
+        session.execute(select(_WORKFLOW.c.id).where(_WORKFLOW.c.id == oldest).with_for_update())
+
+
+def count(session: Session, group: str, now: datetime, *, but_by: str | None = None) -> int:
+    """Of how many steps a group has hints that count; ``but_by``: those that anybody else told of last."""
     query = select(func.count()).select_from(_TOLD).where(_TOLD.c.group_name == group, _TOLD.c.expires_at > now)
+    if but_by is not None:
+        query = query.where(_TOLD.c.told_by != but_by)
     return int(session.execute(query).scalar_one())
 
 
@@ -194,10 +208,11 @@ def of_run(session: Session, run_id: int, attempt: int, now: datetime) -> list[t
     return [(step, ToldState(state), told_at) for step, state, told_at in session.execute(query.order_by(_TOLD.c.id))]
 
 
-def wish(session: Session, told_id: int, replica_ids: Collection[int]) -> None:
-    """These copies are wanted for a step that was told of."""
+def wish(session: Session, told_id: int, replica_ids: Collection[int], by: str) -> None:
+    """These copies are wanted for a step that was told of; whoever says so answers for all that it wants."""
     rows = [{"told_id": told_id, "replica_id": replica_id} for replica_id in sorted(set(replica_ids))]
     insert_missing(session, AheadRow, rows)
+    session.execute(update(_TOLD).where(_TOLD.c.id == told_id, _TOLD.c.told_by != by).values(told_by=by))
 
 
 def let_go(session: Session, told_ids: Collection[int]) -> None:
@@ -219,8 +234,11 @@ def wishes(session: Session, home: str, now: datetime) -> list[Wish]:
     return [Wish(replica_id, group, bool(runs), since) for replica_id, group, runs, since in session.execute(query)]
 
 
-def wished(session: Session, home: str, group: str, now: datetime) -> dict[tuple[str, str], int]:
-    """The sizes of the copies that a group wants ahead, by source and version."""
+def wished(
+    session: Session, home: str, group: str, now: datetime, *, but_by: str | None = None
+) -> dict[tuple[str, str], int]:
+    """The sizes of the copies that a group wants ahead, by source and version; ``but_by``: those that (also) others
+    want."""
     query = (
         select(_REPLICA.c.source_key, _REPLICA.c.version, _REPLICA.c.size_bytes)
         .join(_AHEAD, _AHEAD.c.replica_id == _REPLICA.c.id)
@@ -228,10 +246,12 @@ def wished(session: Session, home: str, group: str, now: datetime) -> dict[tuple
         .where(_REPLICA.c.home == home, _REPLICA.c.group_name == group, _TOLD.c.expires_at > now)
         .distinct()
     )
+    if but_by is not None:
+        query = query.where(_TOLD.c.told_by != but_by)
     return {(source_key, version): size or 0 for source_key, version, size in session.execute(query)}
 
 
-def is_wished(now: datetime) -> ColumnElement[bool]:
+def is_wished(now: datetime | BindParameter[Any]) -> ColumnElement[bool]:
     """Whether a copy is wanted ahead; a condition for queries over replicas."""
     return (
         select(_AHEAD.c.id)
@@ -246,10 +266,11 @@ def has_expired(session: Session, now: datetime) -> bool:
     return session.execute(select(_TOLD.c.id).where(_TOLD.c.expires_at <= now).limit(1)).first() is not None
 
 
-def forget(session: Session, now: datetime) -> None:
-    """Remove hints that count no more, some at a time."""
+def forget(session: Session, now: datetime) -> bool:
+    """Remove hints that count no more, some at a time; whether there may be others."""
     query = select(_TOLD.c.id).where(_TOLD.c.expires_at <= now).order_by(_TOLD.c.id).limit(_FORGOTTEN_AT_ONCE)
     ids = list(session.execute(query.with_for_update(skip_locked=True)).scalars())
     let_go(session, ids)
     for part in parts_of(ids):
         session.execute(delete(_TOLD).where(_TOLD.c.id.in_(part)))
+    return len(ids) == _FORGOTTEN_AT_ONCE

@@ -7,7 +7,7 @@ writes names the fence of its claim, and is refused once somebody else has claim
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from sqlalchemy import and_, bindparam, or_, select, true, update
 from sqlmodel import Session
@@ -16,11 +16,15 @@ from stemma.database.prepared import Prepared
 from stemma.database.queries import events
 from stemma.database.tables import RunRow, table_of
 from stemma.errors import LeaseLost
-from stemma.records import Claim
+from stemma.records import Claim, Json
 from stemma.states import RunState, may_advance
 
 _RUN = table_of(RunRow)
-_ROW = Prepared(select(_RUN).where(_RUN.c.id == bindparam("run_id")))
+_LONG: Final = {"inputs", "outputs"}
+"""What may be megabytes: read where it is used, and not at every look at a run."""
+_ROW = Prepared(
+    select(*(column for column in _RUN.c if column.name not in _LONG)).where(_RUN.c.id == bindparam("run_id"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,5 +129,11 @@ def _owned(claim: Claim) -> Any:
 
 
 def run_row(session: Session, run_id: int) -> RunRow:
-    """The whole row of a run, for who attends to it."""
+    """The row of a run but for its inputs and outputs, for who attends to it."""
     return cast("RunRow", _ROW.first(session, run_id=run_id))  # its columns, which nobody writes to
+
+
+def inputs_of(session: Session, run_id: int) -> dict[str, Json]:
+    """What a run was submitted with."""
+    inputs: dict[str, Json] = session.execute(select(_RUN.c.inputs).where(_RUN.c.id == run_id)).scalar_one()
+    return inputs

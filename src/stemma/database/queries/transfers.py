@@ -62,11 +62,22 @@ def claim(session: Session, home: str, wanted: Collection[int], owner: str, unti
 def renew(session: Session, progress: Mapping[int, tuple[int, int]], until: datetime) -> set[int]:
     """Extend the leases of what moves, with the bytes that have come: by its number, the fence and the bytes. Returns
     those that are lost."""
-    return {
-        replica_id
-        for replica_id, (fence, moved) in sorted(progress.items())
-        if not write_copy(session, replica_id, fence, moved_bytes=moved, lease_until=until)
-    }
+    lost: set[int] = set()
+    for part in parts_of(sorted(progress)):
+        query = select(_REPLICA.c.id, _REPLICA.c.fence, _REPLICA.c.moved_bytes).where(
+            _REPLICA.c.id.in_(part), _REPLICA.c.state == ReplicaState.MOVING.value
+        )
+        locked = session.execute(query.order_by(_REPLICA.c.id).with_for_update()).all()
+        held = {row.id: row.moved_bytes for row in locked if row.fence == progress[row.id][0]}
+        lost |= set(part) - held.keys()
+        if not held:
+            continue
+        session.execute(update(_REPLICA).where(_REPLICA.c.id.in_(list(held))).values(lease_until=until))
+        moved = [{"its_id": one, "its_bytes": progress[one][1]} for one in held if held[one] != progress[one][1]]
+        if moved:  # of thousands that are claimed, few are on their way
+            statement = update(_REPLICA).where(_REPLICA.c.id == bindparam("its_id"))
+            session.connection().execute(statement.values(moved_bytes=bindparam("its_bytes")), moved)
+    return lost
 
 
 def release(session: Session, fences: Mapping[int, int]) -> None:

@@ -15,7 +15,7 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +27,8 @@ from stemma.records import Content
 
 _LINE_BYTES = 37
 """A uuid and the end of the line."""
+_AT_ONCE = 100
+"""So many are told of before the lock is let go: a moment, in which the run process does not wait long."""
 _PATIENCE_SECONDS = 2.0
 _LOOK_SECONDS = 0.002
 
@@ -71,17 +73,24 @@ class Arrivals:
 
     def deliver(self, occurrence: UUID, content: Content, path: Path) -> None:
         """Tell that a file is here. Nothing happens when it was told before."""
-        told = Told(Whereabouts.HERE, content.sha256, content.size_bytes, str(path))
-        with self._alone():
-            if self.told(occurrence) != told:
-                self._tell(occurrence, told)
+        self.deliver_all({occurrence: (content, path)})
+
+    def deliver_all(self, files: Mapping[UUID, tuple[Content, Path]]) -> None:
+        """Tell that these are here. Of those that were told before nothing is told."""
+        told = [
+            (occurrence, Told(Whereabouts.HERE, content.sha256, content.size_bytes, str(path)))
+            for occurrence, (content, path) in files.items()
+        ]
+        for start in range(0, len(told), _AT_ONCE):
+            with self._alone():
+                self._tell({one: what for one, what in told[start : start + _AT_ONCE] if self.told(one) != what})
 
     def refuse(self, occurrence: UUID, reason: str) -> None:
         """Tell that a file cannot be had, unless it is here."""
         with self._alone():
             before = self.told(occurrence)
             if before is None or before.whereabouts is Whereabouts.RECALLED:
-                self._tell(occurrence, Told(Whereabouts.REFUSED, reason=reason))
+                self._tell({occurrence: Told(Whereabouts.REFUSED, reason=reason)})
 
     def recall(self, occurrence: UUID, *, is_alive: Callable[[], bool]) -> bool:
         """Take a file back; False while a step of a run process that lives uses it."""
@@ -91,7 +100,7 @@ class Arrivals:
                 return True
             if self.mark(occurrence).exists() and is_alive():
                 return False
-            self._tell(occurrence, Told(Whereabouts.RECALLED, before.sha256, before.size_bytes))
+            self._tell({occurrence: Told(Whereabouts.RECALLED, before.sha256, before.size_bytes)})
             return True
 
     def told(self, occurrence: UUID) -> Told | None:
@@ -106,18 +115,19 @@ class Arrivals:
         """The file that says that a step uses it."""
         return self._folder / f"{occurrence}.used"
 
-    def _tell(self, occurrence: UUID, told: Told) -> None:
+    def _tell(self, told: Mapping[UUID, Told]) -> None:
         """Write it down; only under the lock."""
         with _opened(self._folder / "late.news") as news:
             size = os.fstat(news).st_size
             os.ftruncate(news, size - size % _LINE_BYTES)  # what one left that was killed, or had no space
-            line = f"{occurrence}\n".encode()
-            if os.write(news, line) != len(line):
+            lines = "".join(f"{occurrence}\n" for occurrence in told).encode()
+            if os.write(news, lines) != len(lines):
                 raise OSError(f"the news of the late files of {self._folder.parent} cannot be written")
         aside = self._folder / f".{uuid.uuid4().hex}"
         try:
-            aside.write_bytes(orjson.dumps(told))
-            aside.replace(self._folder / f"{occurrence}.json")
+            for occurrence, what in told.items():
+                aside.write_bytes(orjson.dumps(what))
+                aside.replace(self._folder / f"{occurrence}.json")
         finally:
             aside.unlink(missing_ok=True)
 
@@ -164,9 +174,10 @@ class News:
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
-    def read(self) -> list[tuple[UUID, Told]]:
-        """What was told since, each file once; only under the lock."""
-        text = os.pread(self._news, os.fstat(self._news).st_size - self._read_bytes, self._read_bytes)
+    def read(self, most: int | None = None) -> list[tuple[UUID, Told]]:
+        """What was told since (``most`` news of it), each file once; only under the lock."""
+        size = os.fstat(self._news).st_size - self._read_bytes
+        text = os.pread(self._news, size if most is None else min(size, most * _LINE_BYTES), self._read_bytes)
         whole = len(text) - len(text) % _LINE_BYTES
         self._read_bytes += whole
         names = dict.fromkeys(text[:whole].decode("ascii").split())

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,11 +23,11 @@ from stemma.engines.entry_points import EngineContext
 from stemma.engines.output_object import files_in
 from stemma.engines.protocol import EngineDescription, Job, JobState, OutputFile, Report
 from stemma.errors import EngineUnreachable, Finding
+from stemma.file_fields import OCCURRENCE
 from stemma.forkserver import ForkServer, ForkServerGone
 from stemma.records import Content, FileKind, RevisionRecord, StepKind
 
 TARGET = "stemma.engines.cwltool.process:serve"
-_TAG = "stemma:occurrence"
 _REPORT_BYTES = 4 * 1024 * 1024
 _START_SECONDS = 60.0
 _STOP_SECONDS = 1.2
@@ -137,7 +137,7 @@ class CwltoolEngine:
         ending = journal_reader.ending(self._folder(reference).journal)
         if ending is not None:
             for value in files_in(ending.outputs):
-                yield OutputFile(UUID(value[_TAG]), FileKind.FILE, Path(value["location"]))
+                yield OutputFile(UUID(value[OCCURRENCE]), FileKind.FILE, Path(value["location"]))
 
     def log(self, reference: str, step: UUID | None, stream: str) -> BinaryIO | None:
         """The whole log, as far as written."""
@@ -183,8 +183,18 @@ class CwltoolEngine:
         Raises:
             EngineUnreachable: it cannot be told now.
         """
+        self.deliver_all(reference, {occurrence: content})
+
+    def deliver_all(self, reference: str, contents: Mapping[UUID, Content]) -> None:
+        """Tell the run process that these late files are in the store: for thousands, a tenth of the time.
+
+        Raises:
+            EngineUnreachable: it cannot be told now.
+        """
         with self._telling(reference) as arrivals:
-            arrivals.deliver(occurrence, content, self._store_path(content.sha256))
+            arrivals.deliver_all(
+                {one: (content, self._store_path(content.sha256)) for one, content in contents.items()}
+            )
 
     def refuse(self, reference: str, occurrence: UUID, reason: str) -> None:
         """Tell the run process that a late file cannot be had.

@@ -8,6 +8,7 @@ All of this happens in the thread that makes the jobs, or under the lock that it
 """
 
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,11 @@ from stemma.engines.cwltool.folder import AttemptFolder, link_or_copy
 from stemma.engines.cwltool.known_files import KnownFile, is_file_object, place_of
 from stemma.engines.cwltool.places import Branch
 from stemma.records import Json
+
+_AT_ONCE = 100
+"""So many news are taken in before the lock is let go;"""
+_TURN_SECONDS = 0.005
+"""for so long, in which whoever waits for it finds it free."""
 
 
 class FileRefused(WorkflowException):  # type: ignore[misc,unused-ignore]  # the library's class, so that a step fails by it
@@ -111,9 +117,7 @@ class Gate:
 
     def look(self) -> bool:
         """Whether something can go on since this was asked last."""
-        if self._news.is_there:
-            with self._news.alone():
-                self._catch_up()
+        self._take_in()
         changed, self._is_changed = self._is_changed, False
         return changed
 
@@ -124,6 +128,7 @@ class Gate:
             FileRefused: one of them cannot be had.
         """
         if not all(file.users for file in files):
+            self._take_in()
             with self._news.alone():
                 self._catch_up()
                 for file in files:
@@ -174,12 +179,23 @@ class Gate:
             failure()
         return bool(failures)
 
-    def _catch_up(self) -> None:
-        """Take in what was told since; only under the lock of the news."""
-        for occurrence, told in self._news.read():
+    def _take_in(self) -> None:
+        """Take in what was told, some at a time: who tells of thousands is not to wait for the lock meanwhile."""
+        while self._news.is_there:
+            with self._news.alone():
+                if not self._catch_up(most=_AT_ONCE):
+                    return  # half a line of one that was killed
+            if self._news.is_there:
+                time.sleep(_TURN_SECONDS)
+
+    def _catch_up(self, most: int | None = None) -> bool:
+        """Take in what was told since, if anything was; only under the lock of the news."""
+        found = self._news.read(most)
+        for occurrence, told in found:
             file = self._files.get(occurrence)
             if file is not None:
                 self._apply(file, told)
+        return bool(found)
 
     def _apply(self, file: LateFile, told: Told) -> None:
         if told.whereabouts is Whereabouts.RECALLED:

@@ -12,10 +12,8 @@ from typing import Self
 from uuid import UUID
 
 from stemma.engines.cwltool.confinement import LITERAL, local_path
+from stemma.file_fields import OCCURRENCE
 from stemma.records import Content, FileKind, Json, Occurrence
-
-TAG = "stemma:occurrence"
-"""The field of a File or Directory object that names its occurrence."""
 
 
 @dataclass(slots=True)
@@ -71,7 +69,7 @@ class KnownFiles:
     def tagged(self, value: Mapping[str, Json]) -> KnownFile | None:
         """The file that the object's own field names."""
         try:
-            return self._by_uuid.get(UUID(value.get(TAG)))
+            return self._by_uuid.get(UUID(value.get(OCCURRENCE)))
         except (TypeError, ValueError, AttributeError):
             return None  # no field, or an expression wrote something else into it
 

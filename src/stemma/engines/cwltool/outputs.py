@@ -14,7 +14,6 @@ from cwltool.errors import WorkflowException
 from stemma.engines.cwltool.confinement import LITERAL
 from stemma.engines.cwltool.folder import link_or_copy
 from stemma.engines.cwltool.known_files import (
-    TAG,
     KnownFile,
     content_of_text,
     is_file_object,
@@ -22,6 +21,7 @@ from stemma.engines.cwltool.known_files import (
 )
 from stemma.engines.cwltool.recorder import Recorder
 from stemma.engines.protocol import Fact, FileSeen
+from stemma.file_fields import OCCURRENCE
 from stemma.records import Content, FileKind, Json, Occurrence
 
 _FILE, _DIRECTORY = FileKind.FILE, FileKind.DIRECTORY
@@ -84,7 +84,7 @@ class GeneratedFiles:
             "location": file_url(path),
             "size": content.size_bytes,
             "checksum": f"sha256:{content.sha256}",
-            TAG: str(occurrence.uuid),
+            OCCURRENCE: str(occurrence.uuid),
         }
         if value.get("secondaryFiles"):
             made["secondaryFiles"] = self._belonging(value, "secondaryFiles", port, position, occurrence.uuid)
@@ -103,11 +103,11 @@ class GeneratedFiles:
             known = self._recorder.files.add(KnownFile.of(occurrence, location))
             listing = self._belonging(value, "listing", port, position, occurrence.uuid)
             known.members = [(f".listing[{i}]", self._known(member)) for i, member in enumerate(listing)]
-            return {**value, "location": location, "listing": listing, TAG: str(occurrence.uuid)}
+            return {**value, "location": location, "listing": listing, OCCURRENCE: str(occurrence.uuid)}
         real = self._settled(place)
         known = self._recorder.files.add(KnownFile.of(occurrence, place))
         self._members_on_disk(known, real, port, position)
-        return {**value, "location": file_url(place), TAG: str(occurrence.uuid)}
+        return {**value, "location": file_url(place), OCCURRENCE: str(occurrence.uuid)}
 
     def _members_on_disk(self, directory: KnownFile, real: str, port: str, position: str) -> None:
         """Know everything that lies in a folder, in the order of the names."""

@@ -13,7 +13,6 @@ from cwltool.errors import WorkflowException
 from stemma.engines.cwltool.confinement import LITERAL, local_path
 from stemma.engines.cwltool.folder import link_or_copy
 from stemma.engines.cwltool.known_files import (
-    TAG,
     KnownFile,
     is_file_object,
     place_of,
@@ -21,10 +20,9 @@ from stemma.engines.cwltool.known_files import (
 from stemma.engines.cwltool.recorder import Recorder
 from stemma.engines.cwltool.usages import brought_file
 from stemma.engines.protocol import Fact
+from stemma.file_fields import LATE, OCCURRENCE
 from stemma.records import Content, FileKind, Json
 
-LATE = "stemma:late"
-"""The field of an input File whose bytes are not here yet."""
 _PLAIN_FIELDS = ("class", "basename", "format")
 """Texts all: what else a tool writes there, an object that claims to be a file at worst, is left out."""
 
@@ -80,7 +78,7 @@ class StagedInputs:
         if os.path.lexists(place):
             raise WorkflowException(f"a folder among the inputs has two members called {value['basename']!r}")
         os.mkdir(place)  # noqa: PTH102 - see above
-        directory = KnownFile(UUID(value[TAG]), FileKind.DIRECTORY, value["basename"], place)
+        directory = KnownFile(UUID(value[OCCURRENCE]), FileKind.DIRECTORY, value["basename"], place)
         known = self._recorder.files.add(directory)
         for index, member in enumerate(value.get("listing") or []):
             inner = f"{place}/{Path(member['basename']).name}"
@@ -104,13 +102,13 @@ class StagedInputs:
 
     def _expect(self, value: Mapping[str, Json], place: str, *, is_member: bool) -> KnownFile:
         """A file whose bytes come later."""
-        known = self._recorder.files.add(KnownFile(UUID(value[TAG]), FileKind.FILE, value["basename"], place))
+        known = self._recorder.files.add(KnownFile(UUID(value[OCCURRENCE]), FileKind.FILE, value["basename"], place))
         self._recorder.late_files().expect(known, is_member=is_member)
         return known
 
     def _know(self, value: Mapping[str, Json], place: str, real: str) -> KnownFile:
         content = Content(str(value["checksum"]).removeprefix("sha256:"), int(value["size"]))
-        known = KnownFile(UUID(value[TAG]), FileKind.FILE, value["basename"], place, content)
+        known = KnownFile(UUID(value[OCCURRENCE]), FileKind.FILE, value["basename"], place, content)
         return self._recorder.files.add(known, real)
 
     def _place(self, value: Mapping[str, Json], folder: str) -> str:
@@ -169,7 +167,7 @@ class FinalOutputs:
             ]
         else:
             members = [self._of_member(member) for _, member in known.members]
-        return {**plain, TAG: str(known.uuid), "listing": members}
+        return {**plain, OCCURRENCE: str(known.uuid), "listing": members}
 
     def _of_member(self, known: KnownFile) -> dict[str, Json]:
         plain: dict[str, Json] = {"basename": known.basename}
@@ -182,7 +180,7 @@ class FinalOutputs:
         if known.content is None:
             raise WorkflowException(f"{known.basename} is an output of the run, and has not come")
         return {
-            TAG: str(known.uuid),
+            OCCURRENCE: str(known.uuid),
             "location": self._own_path(known, value),
             "size": known.content.size_bytes,
             "checksum": f"sha256:{known.content.sha256}",

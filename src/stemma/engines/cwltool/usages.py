@@ -6,7 +6,6 @@ from uuid import UUID
 
 from stemma.engines.cwltool.confinement import LITERAL
 from stemma.engines.cwltool.known_files import (
-    TAG,
     KnownFile,
     content_of_text,
     file_objects,
@@ -14,6 +13,7 @@ from stemma.engines.cwltool.known_files import (
 )
 from stemma.engines.cwltool.recorder import Recorder
 from stemma.engines.protocol import Fact, FileSeen, FileUsed
+from stemma.file_fields import OCCURRENCE
 from stemma.records import Content, FileKind, Json, Occurrence, Usage
 
 
@@ -37,7 +37,7 @@ class UsedFiles:
         known = self._recorder.files.identify(value) or brought_file(
             self._recorder, self.facts, value, port, position, parent
         )
-        value[TAG] = str(known.uuid)
+        value[OCCURRENCE] = str(known.uuid)
         self._note(known, port, position)
         for index, secondary in enumerate(value.get("secondaryFiles") or []):
             self._use(secondary, port, f"{position}.secondaryFiles[{index}]", known.uuid)

@@ -9,12 +9,11 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from stemma.engines.reana.wrapping import LATE_FOLDER
+from stemma.file_fields import LATE, OCCURRENCE
 from stemma.records import Json
 
 _FOLDER: Final = "data"
 _KEPT: Final = ("class", "basename", "format")
-_TAG: Final = "stemma:occurrence"
-_LATE: Final = "stemma:late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,8 @@ def _of_object(value: Mapping[str, Json], folder: str, order: JobOrder) -> dict[
         for member in value.get("listing") or []:  # the engine lists the folder by itself
             _of_object(member, place, order)
         return told
-    if value.get(_LATE):
-        occurrence = UUID(value[_TAG])
+    if value.get(LATE):
+        occurrence = UUID(value[OCCURRENCE])
         order.late[occurrence] = Path(value["basename"]).name
         text = placeholder(occurrence)
         order.uploads.append(Upload(text, place, len(text)))

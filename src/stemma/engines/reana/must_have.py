@@ -14,9 +14,9 @@ from uuid import UUID
 
 from stemma.engines.reana.prepare_graph import listed, short
 from stemma.engines.reana.prepare_text import parts
+from stemma.file_fields import OCCURRENCE
 from stemma.records import Json
 
-_TAG: Final = "stemma:occurrence"
 _KNOWN_BEFORE: Final = frozenset({"basename", "nameroot", "nameext", "dirname", "class", "format", "location", "path"})
 _READ: Final = frozenset({"size", "contents", "checksum"})
 _COUNTED: Final = "length"
@@ -46,8 +46,8 @@ def ports_read(packed: Mapping[str, Json]) -> set[str]:
 
 def _occurrences(value: Json) -> Iterator[UUID]:
     if isinstance(value, Mapping):
-        if value.get("class") == "File" and _TAG in value:
-            yield UUID(value[_TAG])
+        if value.get("class") == "File" and OCCURRENCE in value:
+            yield UUID(value[OCCURRENCE])
         for part in value.values():
             yield from _occurrences(part)
     elif isinstance(value, list):

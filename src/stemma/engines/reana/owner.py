@@ -25,13 +25,13 @@ from stemma.engines.reana.session import ReanaSession
 from stemma.engines.reana.submission import Submission
 from stemma.engines.replay.results import ELSEWHERE
 from stemma.errors import EngineUnreachable, Finding
+from stemma.file_fields import OCCURRENCE
 from stemma.records import Content, FileKind, Json, RevisionRecord
 
 if TYPE_CHECKING:
     from stemma.engines.reana.engine import ReanaEngine
 
 _REPORT_BYTES: Final = 4 * 1024 * 1024
-_TAG: Final = "stemma:occurrence"
 _PENDING_PATIENCE: Final = timedelta(seconds=30)
 """For so long a pending run is not deleted but waited for: REANA would leave what it is just starting for it alone."""
 _PACKED_NAME: Final = "stemma.packed.cwl"
@@ -192,7 +192,7 @@ class OwnersReana:
             return
         session = self._session
         for value in files_in(ending.outputs):
-            occurrence, location = UUID(value[_TAG]), str(value["location"])
+            occurrence, location = UUID(value[OCCURRENCE]), str(value["location"])
             if not location.startswith(ELSEWHERE):
                 yield OutputFile(occurrence, FileKind.FILE, Path(location))
                 continue

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from stemma.cwl.requirements import REQUIREMENTS
 from stemma.engines.reana.prepare_contents import with_readable_ports
 from stemma.engines.reana.prepare_graph import (
     Inherited,
@@ -40,27 +41,6 @@ _MOST_CHARACTERS: Final = 40_000
 base64; where they are more, the run stays pending for ever."""
 _DOCUMENT: Final = f"{FOLDER}/document.json"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_KNOWN: Final = frozenset(
-    {
-        "DockerRequirement",
-        "EnvVarRequirement",
-        "InitialWorkDirRequirement",
-        "InlineJavascriptRequirement",
-        "InplaceUpdateRequirement",
-        "LoadListingRequirement",
-        "MultipleInputFeatureRequirement",
-        "NetworkAccess",
-        "ResourceRequirement",
-        "ScatterFeatureRequirement",
-        "SchemaDefRequirement",
-        "ShellCommandRequirement",
-        "SoftwareRequirement",
-        "StepInputExpressionRequirement",
-        "SubworkflowFeatureRequirement",
-        "ToolTimeLimit",
-        "WorkReuse",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +204,7 @@ class _Preparation:
 
     def _check_requirements(self, element: dict[str, Json], path: str) -> None:
         for entry in listed(element.get("requirements")):
-            if entry["class"] not in _KNOWN:
+            if entry["class"] not in REQUIREMENTS:
                 reason = f"it requires {entry['class'].rpartition('#')[2]}, which REANA does not know"
                 self.refusals.add(path, "requirement", reason)
             elif entry["class"] == "InplaceUpdateRequirement" and entry.get("inplaceUpdate"):

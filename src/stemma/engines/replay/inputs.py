@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from uuid import UUID
 
-from stemma.engines.cwltool.known_files import TAG, KnownFile
-from stemma.engines.cwltool.ports import LATE, StagedInputs
+from stemma.engines.cwltool.known_files import KnownFile
+from stemma.engines.cwltool.ports import StagedInputs
 from stemma.engines.replay.recorder import ReplayRecorder
 from stemma.engines.replay.results import LeftFile
+from stemma.file_fields import LATE, OCCURRENCE
 from stemma.records import FileKind, Json
 
 
@@ -32,8 +33,8 @@ class ReplayedInputs(StagedInputs):
         with Path(place).open("xb") as target:
             target.truncate(left.content.size_bytes)
         self._replay.stands_in(place, left)
-        known = KnownFile(UUID(value[TAG]), FileKind.FILE, value["basename"], place, left.content)
+        known = KnownFile(UUID(value[OCCURRENCE]), FileKind.FILE, value["basename"], place, left.content)
         return self._replay.files.add(known)
 
     def _come(self, value: Mapping[str, Json]) -> LeftFile | None:
-        return self._replay.late.get(UUID(value[TAG])) if value.get(LATE) else None
+        return self._replay.late.get(UUID(value[OCCURRENCE])) if value.get(LATE) else None

@@ -18,25 +18,18 @@ from pydantic import SecretStr
 
 from stemma.engines.cwltool import journal_reader
 from stemma.engines.output_object import files_in
-from stemma.engines.protocol import (
-    EngineDescription,
-    EngineIdentity,
-    Job,
-    JobState,
-    OutputFile,
-    Owner,
-    Report,
-)
+from stemma.engines.protocol import EngineDescription, EngineIdentity, Job, JobState, OutputFile, Owner, Report
 from stemma.engines.wes import submission, suitability
 from stemma.engines.wes.answers import ServiceInfo
 from stemma.engines.wes.fetching import Bytes
 from stemma.engines.wes.folder import OutputPort, Trail, WesFolder
 from stemma.engines.wes.following import Follower, environment_of
 from stemma.engines.wes.logs import text_of
-from stemma.engines.wes.outputs import TAG, handed_through, read_elsewhere
+from stemma.engines.wes.outputs import handed_through, read_elsewhere
 from stemma.engines.wes.request import asking
 from stemma.engines.wes.server import NAME, Authentication, NotThere, WesServer, new_client
 from stemma.errors import EngineRefused, EngineUnreachable, Finding
+from stemma.file_fields import OCCURRENCE
 from stemma.records import FileKind, Json, RevisionRecord
 
 if TYPE_CHECKING:
@@ -219,9 +212,9 @@ class WesEngine:
         ending = journal_reader.ending(self._folder(reference).journal)
         if ending is not None:
             for value in files_in(ending.outputs):
-                if TAG in value:
+                if OCCURRENCE in value:
                     path = Path(unquote(urlsplit(value["location"]).path))
-                    yield OutputFile(UUID(value[TAG]), FileKind.FILE, path)
+                    yield OutputFile(UUID(value[OCCURRENCE]), FileKind.FILE, path)
 
     def log(self, reference: str, step: UUID | None, stream: str) -> BinaryIO | None:
         """The log that was kept; until the end, what the server gives of the run's own."""

@@ -24,10 +24,9 @@ from stemma.engines.wes.fetching import Bytes, Fetched, path_in
 from stemma.engines.wes.folder import Given, OutputPort, Trail
 from stemma.engines.wes.server import NAME
 from stemma.errors import EngineRefused
+from stemma.file_fields import ELSEWHERE, OCCURRENCE
 from stemma.records import Content, FileKind, Json, Occurrence, WorkflowStructure
 
-TAG = "stemma:occurrence"
-_ELSEWHERE = "stemma:elsewhere"
 _CLASSES = ("File", "Directory")
 _MEMBERS = ("secondaryFiles", "listing")
 _MOST_FILES = 100_000
@@ -54,21 +53,21 @@ def handed_through(structure: WorkflowStructure, inputs: dict[str, Json]) -> lis
         Given(
             port=port.id,
             position=position,
-            occurrence=UUID(value[TAG]),
+            occurrence=UUID(value[OCCURRENCE]),
             checksum=value["checksum"],
             basename=value["basename"],
         )
         for port in structure.outputs
         if len(port.sources) == 1 and port.sources[0] in inputs
         for position, value in _files(inputs[port.sources[0]], within=("secondaryFiles",))
-        if value["class"] == "File" and TAG in value and _ELSEWHERE not in value
+        if value["class"] == "File" and OCCURRENCE in value and ELSEWHERE not in value
     ]
 
 
 def read_elsewhere(inputs: dict[str, Json]) -> int:
     """How many files of an input object the server reads where they lie."""
     found = (file for value in inputs.values() for _, file in _files(value, within=_MEMBERS))
-    return sum(_ELSEWHERE in file for file in found)
+    return sum(ELSEWHERE in file for file in found)
 
 
 def told_outputs(outputs: Json, stdout: str | None, ports: list[OutputPort]) -> Told:
@@ -120,7 +119,7 @@ class Outputs:
             return texts.without_keys(value) if may_have_keys and isinstance(value, str) else value
         if value.get("class") in _CLASSES:
             return self._object(value, place)
-        return {key: self._value(part, place.within(f".{key}")) for key, part in value.items() if key != TAG}
+        return {key: self._value(part, place.within(f".{key}")) for key, part in value.items() if key != OCCURRENCE}
 
     def _object(self, value: dict[str, Json], place: "_Place") -> dict[str, Json]:
         self._count += 1
@@ -132,7 +131,7 @@ class Outputs:
     def _directory(self, value: dict[str, Json], name: str, place: "_Place") -> dict[str, Json]:
         uuid = self._mint(FileKind.DIRECTORY, name, place, None)
         listing = self._members(self._listing(value), "listing", place, uuid)
-        return {"class": "Directory", "basename": name, TAG: str(uuid), "listing": listing}
+        return {"class": "Directory", "basename": name, OCCURRENCE: str(uuid), "listing": listing}
 
     def _file(self, value: dict[str, Json], name: str, place: "_Place") -> dict[str, Json]:
         fetched = self._bytes(value, place.port)
@@ -142,8 +141,14 @@ class Outputs:
             uuid = given.occurrence
         else:
             uuid = self._mint(FileKind.FILE, name, place, fetched.content)
-        made: dict[str, Any] = {"class": "File", "basename": name, "location": fetched.path.as_uri(), TAG: str(uuid)}
-        made |= {"size": fetched.content.size_bytes, "checksum": checksum}
+        made: dict[str, Any] = {
+            "class": "File",
+            "basename": name,
+            "location": fetched.path.as_uri(),
+            OCCURRENCE: str(uuid),
+            "size": fetched.content.size_bytes,
+            "checksum": checksum,
+        }
         if isinstance(value.get("format"), str):
             made["format"] = value["format"]
         if value.get("secondaryFiles"):

@@ -21,12 +21,11 @@ import orjson
 from stemma.engines.protocol import Job
 from stemma.engines.wes.server import NAME
 from stemma.errors import EngineRefused
+from stemma.file_fields import ELSEWHERE, OCCURRENCE
 from stemma.records import Json
 
 RUN_TAG, ATTEMPT_TAG = "stemma_run", "stemma_attempt"
-_TAG = "stemma:occurrence"
-_ELSEWHERE = "stemma:elsewhere"
-_OURS = frozenset({_TAG, _ELSEWHERE, "checksum", "size", "path", "dirname", "nameroot", "nameext"})
+_OURS = frozenset({OCCURRENCE, ELSEWHERE, "checksum", "size", "path", "dirname", "nameroot", "nameext"})
 """Fields of a File that are of no use to the server, or that it makes itself."""
 _MEMBERS = ("secondaryFiles", "listing")
 _CLASSES = ("File", "Directory")
@@ -144,21 +143,21 @@ class _Inputs:
         if not isinstance(value, dict):
             return value
         if value.get("class") not in _CLASSES:
-            return {key: self.value(part, port) for key, part in value.items() if key != _TAG}
+            return {key: self.value(part, port) for key, part in value.items() if key != OCCURRENCE}
         given: dict[str, Any] = {key: part for key, part in value.items() if key not in _OURS}
         for key in _MEMBERS:
             if key in value:
                 given[key] = self.value(value[key], port)
-        if _TAG in value and value.get(_ELSEWHERE) is True and self.url_of is not None:
+        if OCCURRENCE in value and value.get(ELSEWHERE) is True and self.url_of is not None:
             self.by_url += 1
-            return given | _told(value) | {"location": self.url_of(UUID(str(value[_TAG])))}
+            return given | _told(value) | {"location": self.url_of(UUID(str(value[OCCURRENCE])))}
         if "location" in value or "path" in value:
             given["location"] = self._location(value, port)
         return given
 
     def _location(self, value: dict[str, Json], port: str) -> str:
         location = value.get("location")
-        if _TAG not in value or not isinstance(location, str) or not location.startswith("file:"):
+        if OCCURRENCE not in value or not isinstance(location, str) or not location.startswith("file:"):
             raise EngineRefused(NAME, f"input {port!r} names a place of its own, which is not handed to other servers")
         if self.by_path:
             return location

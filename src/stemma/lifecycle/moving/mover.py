@@ -82,6 +82,15 @@ class Mover:
                 self._start(link)
             self._changed.notify_all()
 
+    def widen(self, streams: Mapping[str, int]) -> None:
+        """Bring what was arranged over so many streams a link from now on."""
+        with self._lock:
+            for name, count in streams.items():
+                link = self._link(name)
+                link.wanted_streams = max(0, count)
+                self._start(link)
+            self._changed.notify_all()
+
     def limit(self, link: str, *, bytes_per_second: float | None = None, connections: int | None = None) -> None:
         """What ``link`` bears: no more than so many bytes a second, over no more than so many streams."""
         with self._lock:
@@ -239,10 +248,14 @@ class Mover:
                 if not transfer.change(claim):
                     self._fail(transfer, error)
                     return
+            elif not _is_worth_a_retry(error):
+                # Nothing is given back before: another stream would begin with it anew, and leave a part for a moment.
+                self._fail(transfer, _told(error, transfer))
+                return
             else:
                 if claim is not None:
                     transfer.release(claim)
-                if not _is_worth_a_retry(error) or not transfer.put_off():
+                if not transfer.put_off():
                     self._fail(transfer, _told(error, transfer))
                     return
             self._look_after(link, transfer)

@@ -8,7 +8,7 @@ from stemma.database.queries.replicas import Replica
 from stemma.lifecycle.moving.orders import LinkRates
 from stemma.planning.situation import LinkState, Plan, Situation, WantedFile
 
-AHEAD_FILES: Final = 1024
+AHEAD_FILES: Final = 4096
 AHEAD_BYTES: Final = 32 * 1024 * 1024
 AHEAD_SECONDS: Final = 2.0
 """How much is claimed of a link before it begins: so many files at most, and so many bytes, or what the link brings in

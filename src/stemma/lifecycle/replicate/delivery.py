@@ -1,6 +1,6 @@
 """What has arrived for a run, handed to its engine; what cannot be had, said to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +36,7 @@ def deliver(installation: Installation, engine: Engine, claim: Claim, row: RunRo
     with giving_out(installation.settings.home):
         with installation.database.reading() as session:
             untold = deliveries.untold(session, claim.run_id)
-        told = [need for need in untold if _tell(installation, engine, row.reference or "", need)]
+        told = _tell(installation, engine, row.reference or "", untold)
         gone = {need.replica_id for need in untold} - {need.replica_id for need in told}
 
         def write(session: Session) -> None:
@@ -108,12 +108,20 @@ def _is_here(installation: Installation, row: Any) -> bool:
     return row.state in _ARRIVED and row.sha256 is not None and installation.store.has(row.sha256)
 
 
-def _tell(installation: Installation, engine: Any, reference: str, need: Need) -> bool:
-    """Tell the engine of one file; False where it is not in the store any more."""
-    if need.state is NeedState.FAILED:
-        engine.refuse(reference, need.occurrence, need.error or "it cannot be had")
-        return True
-    if need.content is None or not installation.store.has(need.content.sha256):
-        return False
-    engine.deliver(reference, need.occurrence, need.content)
-    return True
+def _tell(installation: Installation, engine: Any, reference: str, untold: Sequence[Need]) -> list[Need]:
+    """Tell the engine of these files; returns those that it knows of now. The others are not in the store any more."""
+    told, arrived = [], {}
+    for need in untold:
+        if need.state is NeedState.FAILED:
+            engine.refuse(reference, need.occurrence, need.error or "it cannot be had")
+        elif need.content is not None and installation.store.has(need.content.sha256):
+            arrived[need.occurrence] = need.content
+        else:
+            continue
+        told.append(need)
+    if hasattr(engine, "deliver_all"):
+        engine.deliver_all(reference, arrived)
+    else:
+        for occurrence, content in arrived.items():
+            engine.deliver(reference, occurrence, content)
+    return told

@@ -5,19 +5,17 @@ anew, and written down nowhere here: they open the files to whoever has them, fo
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlmodel import Session
 
-from stemma.database.queries import demand, remotes, replicas
-from stemma.database.queries.remotes import Remote
+from stemma.database.queries import demand, replicas
 from stemma.database.queries.replicas import Replica
-from stemma.engines.protocol import Engine, Owner
+from stemma.engines.protocol import Engine
 from stemma.errors import SourceUnusable, StemmaError, Unavailable
 from stemma.lifecycle.installation import Installation
-from stemma.lifecycle.remotes import storage_for
-from stemma.lifecycle.replicate.sealed_addresses import opened
+from stemma.lifecycle.replicate.places import Places
 from stemma.lifecycle.sources import kind_of, shown
 from stemma.records import RevisionRecord
 
@@ -49,14 +47,13 @@ class HandedOver:
     """The files of a run that its server reads where they lie."""
 
     installation: Installation
+    places: Places
     copies: Mapping[UUID, Replica]
     """What is known of each, by its occurrence."""
     kinds: frozenset[str]
     """The kinds of places that it reads at."""
     seconds: int
     """How long a URL is good."""
-    places: dict[int, Remote | None] = field(default_factory=dict)
-    """The remotes that were asked for: thousands of files lie at few."""
 
     @property
     def occurrences(self) -> Collection[UUID]:
@@ -75,7 +72,8 @@ class HandedOver:
         if kind_of(copy.address) not in self.kinds:
             raise NotSigned(what)
         try:
-            url = self._signed(copy)
+            storage, address = self.places.reach(copy)
+            url = storage.signed(address, self.seconds)
             if url is not None:
                 return self.installation.outgoing().policy.checked(url, what).url
         except Unavailable:
@@ -84,29 +82,15 @@ class HandedOver:
             raise NotSigned(what) from error
         raise NotSigned(what)
 
-    def _signed(self, copy: Replica) -> str | None:
-        copy = opened(self.installation, copy)
-        remote = None
-        if copy.remote_id is not None:
-            if copy.remote_id not in self.places:
-                with self.installation.database.reading() as session:
-                    self.places[copy.remote_id] = remotes.get(session, copy.remote_id)
-            remote = self.places[copy.remote_id]
-            if remote is None or not copy.is_of(remote.uuid):
-                return None
-        # Whoever submitted the run could reach it through that place; which is somebody's own, or the group's.
-        subject = remote.owner if remote is not None and remote.group is None else ""
-        storage = storage_for(self.installation, remote, copy.address, Owner(subject, copy.group))
-        return storage.signed(copy.address, self.seconds)
-
 
 def handed_over(installation: Installation, engine: Engine, run_id: int) -> HandedOver:
     """What of a run is handed over to the server of ``engine``."""
     kinds, seconds = url_kinds(engine), getattr(engine, "url_seconds", 0)
-    if not kinds:
-        return HandedOver(installation, {}, kinds, seconds)
-    with installation.database.reading() as session:
-        return HandedOver(installation, demand.handed(session, run_id), kinds, seconds)
+    copies: Mapping[UUID, Replica] = {}
+    if kinds:
+        with installation.database.reading() as session:
+            copies = demand.handed(session, run_id)
+    return HandedOver(installation, Places(installation), copies, kinds, seconds)
 
 
 def take_back(installation: Installation, run_id: int) -> None:

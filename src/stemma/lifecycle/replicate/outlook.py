@@ -4,12 +4,14 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlmodel import Session
 
 from stemma.cwl.steps import from_json
-from stemma.database.queries import hints, replicas, workflows
+from stemma.database.queries import hints, queue, workflows
+from stemma.database.queries.copies_seen import CopiesSeen
 from stemma.database.queries.hints import ToldState
 from stemma.database.queries.parts import parts_of
 from stemma.database.queries.replicas import Need, NeedState, Replica
@@ -56,18 +58,23 @@ class Reader:
         self._installation = installation
         self._structures: dict[int, WorkflowStructure] = {}
         self._earlier: dict[int, dict[str, list[float]]] = {}
+        self._copies = CopiesSeen()
+        self._places: dict[int, dict[UUID, tuple[str, str]]] = {}
+        """Where the inputs of runs are that need something."""
 
     def read(self, now: datetime) -> Outlook:
         """What is wanted, what is here, and which steps need which of it."""
         home = self._installation.home_id
         with self._installation.database.reading() as session:
-            wanted = replicas.open_replicas(session, home)
+            wanted = self._copies.wanted(session, home)
             if not wanted:
+                self._copies.forget()
                 return Outlook([], [], [], {})
             # Without a bound nothing is dropped: what no run needs is no matter of a plan.
-            held = replicas.held(session, home, all_of_them=self._installation.settings.store_bytes is not None)
-            needs = replicas.needs(session, [one.id for one in (*wanted, *held)])
+            held = self._copies.held(session, home, all_of_them=self._installation.settings.store_bytes is not None)
+            needs = self._copies.needs(session, home, {one.id for one in (*wanted, *held)})
             runs = _runs(session, {need.run_id for need in needs})
+            self._places = {run_id: places for run_id, places in self._places.items() if run_id in runs}
             of_run: dict[int, list[Need]] = {}
             for need in needs:
                 of_run.setdefault(need.run_id, []).append(need)
@@ -92,7 +99,9 @@ class Reader:
             # One that is queued keeps nothing from others, though it has all its files: it may have to wait for them.
             is_running = not is_waiting and row.reference is not None
             return [StepNeed("*", str(row.id), tuple(sorted(keys)), is_waiting=is_waiting, is_running=is_running)]
-        places = _places(session, row.id)
+        if row.id not in self._places:  # its inputs were written down with it
+            self._places[row.id] = _places(session, row.id)
+        places = self._places[row.id]
         files = [
             InputFile(need.occurrence, str(need.replica_id), *places[need.occurrence])
             for need in own
@@ -111,7 +120,8 @@ class Reader:
         steps = step_needs(situation, now)
         if row.reference is not None or not hasattr(engine, "must_have"):
             return steps
-        first = must_have(engine, workflows.revision_by_id(session, row.revision_id), row.inputs) & places.keys()
+        inputs = queue.inputs_of(session, row.id)
+        first = must_have(engine, workflows.revision_by_id(session, row.revision_id), inputs) & places.keys()
         if not first:
             return steps
         ahead = sorted({str(need.replica_id) for need in own if need.occurrence in first})
@@ -142,7 +152,7 @@ def _engine(installation: Installation, name: str) -> Engine | None:
 def _runs(session: Session, run_ids: Collection[int]) -> dict[int, Any]:
     columns = [
         _RUN.c[name]
-        for name in ("id", "uuid", "engine", "state", "reference", "revision_id", "workflow_id", "attempt", "inputs")
+        for name in ("id", "uuid", "engine", "state", "reference", "revision_id", "workflow_id", "attempt")
     ]  # fmt: skip
     found: dict[int, Any] = {}
     for part in parts_of(sorted(run_ids)):
@@ -150,7 +160,7 @@ def _runs(session: Session, run_ids: Collection[int]) -> dict[int, Any]:
     return found
 
 
-def _places(session: Session, run_id: int) -> dict[Any, tuple[str, str]]:
+def _places(session: Session, run_id: int) -> dict[UUID, tuple[str, str]]:
     query = select(_OCCURRENCE.c.uuid, _OCCURRENCE.c.port, _OCCURRENCE.c.position).where(
         _OCCURRENCE.c.run_id == run_id, _OCCURRENCE.c.step.is_(None)
     )

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from sqlmodel import Session
 
 from stemma import clock
-from stemma.database.queries import replicas, transfers
+from stemma.database.queries import hints, replicas, transfers
 from stemma.database.queries.arrivals import Arrival, arrive_all
 from stemma.database.queries.replicas import Replica
 from stemma.errors import SourceUnavailable, StemmaError, Unavailable
@@ -38,11 +38,13 @@ SOON_SECONDS: Final = 0.1
 """How soon to read again after word of something new: many words come while a run goes on."""
 READY_SECONDS: Final = 5.0
 """After that long without work, what fetches is loaded, so that the first file need not wait for it."""
-_READING_SHARE: Final = 5
-"""Reading the situation takes a fifth of the time at most."""
+_READING_SHARE: Final = 10
+"""Reading the situation takes a tenth of the time, but where there is news, or little left to move."""
 _FEW: Final = 32
 """Where more are on their way, what arrives is gathered for a moment, and written down together."""
 _LONGEST_PAUSE_SECONDS: Final = 60.0
+_FORGETTING_SECONDS: Final = 60.0
+"""How often hints that count no more are removed."""
 
 
 class Replicator:
@@ -60,9 +62,11 @@ class Replicator:
         self._rounds: Rounds | None = None
         self._claimed: dict[int, tuple[Replica, int]] = {}
         """What is being moved, with its fence."""
+        self._claimed_then = 0
+        """How many they were after the situation was read last."""
         self._began = time.monotonic()
         self._next_read = self._next_renewal = self._last_read = self._last_read_took = 0.0
-        self._next_settling = 0.0
+        self._next_settling = self._next_forgetting = 0.0
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -109,13 +113,27 @@ class Replicator:
             self._next_settling = now + max(SOON_SECONDS, 2 * took)
         if now >= self._next_renewal:
             self._renew()
+        if now >= self._next_forgetting:
+            self._next_forgetting = now + (0.0 if self._forget_hints() else _FORGETTING_SECONDS)
         if now >= self._next_read:
             self._last_read = now
             is_busy = self._plan()
             self._last_read_took = took = time.monotonic() - now
+            self._claimed_then = len(self._claimed)
             self._next_read = time.monotonic() + max(BUSY_SECONDS if is_busy else IDLE_SECONDS, took * _READING_SHARE)
-        due = min(self._next_read, self._next_settling) if self._ended.qsize() else self._next_read
+        elif self._claimed and self._rounds is not None and self._mover is not None:
+            self._rounds.widen(self._mover)
+        has_more = len(self._claimed) > _FEW or self._ended.qsize()
+        due = min(self._next_read, self._next_settling) if has_more else self._next_read
         return min(BUSY_SECONDS if self._claimed else IDLE_SECONDS, max(0.0, due - time.monotonic()))
+
+    def _forget_hints(self) -> bool:
+        """Remove some hints that count no more; whether there may be others."""
+        database, now = self._installation.database, clock.now()
+        with database.reading() as session:
+            if not hints.has_expired(session, now):
+                return False
+        return database.write(lambda session: hints.forget(session, now))
 
     def _plan(self) -> bool:
         """Read what is wanted and say what to move; whether there is anything."""
@@ -151,7 +169,8 @@ class Replicator:
     def _note(self, key: str, what: "Moved | StemmaError") -> None:
         """A transfer has ended, in whatever thread."""
         self._ended.put((int(key), what))
-        self._news.set()
+        if len(self._claimed) <= _FEW:  # else it is looked at soon
+            self._news.set()
 
     def _settle(self) -> None:
         """Write down what has ended since the last time, all of it at once."""
@@ -171,7 +190,8 @@ class Replicator:
                 self._rounds.ended(replica_id, 0 if isinstance(what, StemmaError) else what.moved_bytes)
             if self._mover is not None:  # so that it takes another order for it, whenever that comes
                 self._mover.drop(str(replica_id), keep_part=True)
-        self._next_read = 0.0
+        if len(self._claimed) <= max(_FEW, self._claimed_then // 2):  # else there is enough to move for a while
+            self._next_read = 0.0
         if runs:
             self._on_arrival(runs)
 

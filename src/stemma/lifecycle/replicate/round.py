@@ -8,24 +8,23 @@ from datetime import timedelta
 from typing import Final
 
 from stemma import clock
-from stemma.database.queries import eviction, remotes, transfers
+from stemma.cwl.filereferences import is_sha1
+from stemma.database.queries import eviction, transfers
 from stemma.database.queries.archive import digest_in
-from stemma.database.queries.remotes import Remote
 from stemma.database.queries.replicas import NeedState, Replica
 from stemma.database.queries.storekeeping import ARCHIVED_ADDRESS
-from stemma.engines.protocol import Owner
-from stemma.errors import RemoteNotFound, SourceUnusable, StemmaError, Unavailable
+from stemma.errors import SourceUnusable, StemmaError, Unavailable
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.moving.mover import Mover
 from stemma.lifecycle.moving.orders import Order
-from stemma.lifecycle.remotes import storage_for
 from stemma.lifecycle.replicate.ahead import Space
 from stemma.lifecycle.replicate.budgets import Room, budgets, link_of, link_state
 from stemma.lifecycle.replicate.drops import Drops
 from stemma.lifecycle.replicate.idleness import Idleness
 from stemma.lifecycle.replicate.kept import Kept
 from stemma.lifecycle.replicate.outlook import Outlook, Reader
-from stemma.lifecycle.replicate.sealed_addresses import opened
+from stemma.lifecycle.replicate.places import Places
+from stemma.lifecycle.replicate.widths import Widths
 from stemma.lifecycle.sources import shown
 from stemma.planning.planner import plan
 from stemma.planning.situation import (
@@ -43,7 +42,6 @@ logger = logging.getLogger(__name__)
 
 _IN_USE_SECONDS: Final = 2.0
 """How long a copy that could not be taken back is left alone."""
-_SHA1_DIGITS: Final = 40
 AHEAD_LINKS: Final = 16
 """To how many places at a time what no run needs yet is fetched from: each has streams, which are threads."""
 _SERVED_SECONDS: Final = 60.0
@@ -62,7 +60,8 @@ class Rounds:
         """Copies that a step reads, until when they are believed to be."""
         self._kept = Kept(installation)
         self._drops = Drops(installation, self._reader, self._kept)
-        self._remotes: dict[int, Remote | None] = {}
+        self._places = Places(installation)
+        self._widths = Widths(installation.settings.replication_streams)
         self._idleness = Idleness()
         self._needed_by: dict[int, tuple[int, ...]] = {}
         """The runs that need a copy, as they were read last."""
@@ -78,7 +77,7 @@ class Rounds:
     def go(self, mover: Mover, claimed: dict[int, tuple[Replica, int]]) -> None:
         """Do one round. ``claimed`` is what is being moved, with its fences; what is claimed here is added to it."""
         outlook = self._reader.read(clock.now())
-        self._remotes.clear()
+        self._places.forget()  # they may have been changed since the last round
         self._drops.begin()
         wanted = {one.id for one in (*outlook.wanted, *outlook.ahead)}
         for replica_id in claimed.keys() - wanted:  # nobody needs it any more
@@ -107,6 +106,11 @@ class Rounds:
                 connections=settings.replication_streams,
             )
         mover.arrange(orders, decided.streams)
+        self._widths.planned(decided, situation)
+
+    def widen(self, mover: Mover) -> None:
+        """Say anew over how many streams what was planned is brought: between two rounds."""
+        mover.widen(self._widths.by_now(mover.rates()))
 
     def _situation(self, outlook: Outlook, mover: Mover, claimed: dict[int, tuple[Replica, int]]) -> Situation:
         arrived, rates = mover.progress(), mover.rates()
@@ -299,24 +303,17 @@ class Rounds:
     def _made_order(self, replica: Replica) -> Order:
         if replica.address.startswith(ARCHIVED_ADDRESS):
             return self._order_from_archive(replica)
-        replica = opened(self._installation, replica)
-        remote = None
-        if replica.remote_id is not None:
-            remote = self._remote(replica.remote_id)
-            if remote is None or not replica.is_of(remote.uuid):
-                raise RemoteNotFound(shown(replica.address))
-        # Whoever wanted it could reach it through that place; which is somebody's own, or the group's.
-        subject = remote.owner if remote is not None and remote.group is None else ""
-        storage = storage_for(self._installation, remote, replica.address, Owner(subject, replica.group))
+        storage, address = self._places.reach(replica)
         told_sha256 = replica.told.get("sha256")
-        is_sha1 = replica.expected is not None and len(replica.expected) == _SHA1_DIGITS
-        given, sha1 = (None, replica.expected) if is_sha1 else (replica.expected, None)
+        given, sha1 = replica.expected, None
+        if given is not None and is_sha1(given):
+            given, sha1 = None, given
         expected = given or replica.sha256 or told_sha256
         by = "given" if given else "catalogue" if replica.sha256 else "source"
         return Order(
             key=str(replica.id),
             storage=storage,
-            address=replica.address,
+            address=address,
             version=replica.version,
             size_bytes=replica.size_bytes,
             link=link_of(replica),
@@ -324,7 +321,7 @@ class Rounds:
             expected_md5=replica.told.get("md5"),
             expected_sha1=sha1,
             takes_ranges=bool(replica.told.get("takes_ranges", True)),
-            what=shown(replica.address),
+            what=shown(address),
             trusted_as=by,
         )
 
@@ -342,13 +339,6 @@ class Rounds:
             what="a file of this service that lies in the archive",
             trusted_as="catalogue",
         )
-
-    def _remote(self, remote_id: int) -> Remote | None:
-        """A registered place, as it was at the beginning of this round."""
-        if remote_id not in self._remotes:
-            with self._installation.database.reading() as session:
-                self._remotes[remote_id] = remotes.get(session, remote_id)
-        return self._remotes[remote_id]
 
     def _give_back(self, replica_id: int, claimed: dict[int, tuple[Replica, int]]) -> None:
         _, fence = claimed.pop(replica_id)
