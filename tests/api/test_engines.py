@@ -251,7 +251,7 @@ def test_runs_when_their_engine_is_taken_away_then_they_wait_and_say_so_until_it
             with working(installation):
                 entry, begun = started(client)
                 wait_until(lambda: seen(client, begun)[0] == "pending")
-            _, queued = started(client)
+            (_, queued), (unwanted, _) = started(client), started(client)
             assert seen(client, queued) == ("queued", None)
         with opened_again(settings) as (installation, client), working(installation):
             for number, state in ((begun, "pending"), (queued, "queued")):
@@ -260,6 +260,7 @@ def test_runs_when_their_engine_is_taken_away_then_they_wait_and_say_so_until_it
                 assert held_up is not None
                 assert "its engine 'vault' is not set up here" in held_up
                 assert ("what had begun there cannot be reached" in held_up) == (number == begun)
+            assert client.delete("/workflow_execution/delete", params={"registry_id": unwanted}).status_code == 200
             refused = client.delete("/workflow_execution/delete", params={"registry_id": entry})
             assert (refused.status_code, "not set up here" in refused.json()["message"]) == (503, True)
         with with_engines(tmp_path / "again"), opened_again(settings) as (installation, client), working(installation):

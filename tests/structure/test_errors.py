@@ -13,7 +13,7 @@ def all_classes(base: type[StemmaError] = StemmaError) -> list[type[StemmaError]
     return [base, *(below for child in base.__subclasses__() for below in all_classes(child))]
 
 
-OWN = [kind for kind in all_classes() if kind.__module__ == errors.__name__]
+OWN = [kind for kind in all_classes() if kind.__module__.startswith(f"{errors.__name__}.")]
 
 
 @pytest.mark.parametrize("kind", OWN, ids=lambda kind: kind.__name__)
@@ -23,6 +23,10 @@ def test_error_when_defined_is_in_the_tree_with_its_status(kind: type[StemmaErro
     said = re.search(r"\b[45]\d\d\b", line[1])
     if said:
         assert int(said[0]) == kind.status
+
+
+def test_tree_when_compared_has_all_that_the_module_exports() -> None:
+    assert {kind.__name__ for kind in OWN} == set(errors.__all__) - {"Finding"}
 
 
 def test_codes_when_compared_are_each_of_one_class() -> None:

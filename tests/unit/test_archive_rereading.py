@@ -70,6 +70,19 @@ def test_read_again_when_the_archive_is_not_there_then_says_why_and_changes_noth
     assert amount(installation).files == 2
 
 
+def test_read_again_when_one_file_cannot_be_read_then_says_so_and_reads_the_others(
+    installation: Installation, full: dict[str, Content]
+) -> None:
+    archive_all(installation, 2)
+    first, second = sorted((full["output"], full["upload"]), key=lambda content: content.sha256)
+    place_of(installation, first).unlink()
+    place_of(installation, first).mkdir()  # as a bad sector is: it is there, and gives nothing
+    spoil(place_of(installation, second))
+    found = read_again(installation)
+    assert first.sha256 in (found.error or "")
+    assert [fault.sha256 for fault in found.faults] == [second.sha256]
+
+
 def test_figures_when_there_is_an_archive_then_tell_what_lies_there_and_what_came_back(
     installation: Installation, full: dict[str, Content]
 ) -> None:

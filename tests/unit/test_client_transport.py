@@ -83,7 +83,7 @@ def every_class():
     found, pending = [], [StemmaError]
     while pending:
         kind = pending.pop()
-        if kind.__module__ == errors.__name__:
+        if kind.__name__ in errors.__all__:
             found.append(kind)
         pending += kind.__subclasses__()
     return found

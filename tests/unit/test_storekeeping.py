@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from conftest import opened_installation
 from stemma import clock
-from stemma.database.queries import captures, contents, replicas, storekeeping
+from stemma.database.queries import captures, contents, eviction, replicas, storekeeping
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.replicate.guard import giving_out
 from stemma.lifecycle.storekeeping import removal, verification
@@ -186,6 +186,23 @@ def test_evict_when_the_bytes_of_a_copy_were_kept_just_now_then_leaves_them(inst
     assert is_here(installation, found) == [True]
     with installation.database.reading() as session:
         assert [one.sha256 for one in storekeeping.droppable(session, installation.home_id)] == [found.sha256]
+
+
+def test_evict_when_another_copy_with_the_same_bytes_came_later_and_is_gone_then_drops_the_first(
+    installation: Installation,
+) -> None:
+    def write(session: Session, group: str) -> int:
+        run = new_run(session, group)
+        late = add_late(installation, session, run, "s3://b/k", group=group)
+        bring(installation, session, late, b"copy")
+        end_run(session, run)
+        return late.replica
+
+    installation.database.write(lambda session: write(session, "group1"))
+    time.sleep(0.02)
+    later = installation.database.write(lambda session: write(session, "group2"))
+    assert installation.database.write(lambda session: eviction.evict(session, installation.home_id, later))
+    assert evict(installation) == Removed(1, 4)
 
 
 def test_evict_when_asked_then_drops_what_no_run_needs_the_longest_unused_first(installation: Installation) -> None:

@@ -101,7 +101,8 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read everything in the store again and compare the digests. The exit code is 1 when something is lost.
+    """Read everything in the store again and compare the digests. The exit code is 1 when something is lost, or when
+    something of the archive that was to be read cannot be read.
 
     A damaged copy of what lies elsewhere is removed, and fetched again when a run needs it. Anything else that is
     damaged is moved to the folder `damaged` of the store: nobody is to take it for what it was. Outputs and uploads
@@ -154,7 +155,8 @@ def verify(
             _print_reread(reread)
         _say_of_archive(archive_error)
     is_lost = any(fault.is_lost and fault.sha256 not in back for fault in found.faults)
-    raise typer.Exit(int(is_lost or (reread is not None and any(fault.is_lost for fault in reread.faults))))
+    is_bad = reread is not None and (reread.error is not None or any(fault.is_lost for fault in reread.faults))
+    raise typer.Exit(int(is_lost or is_bad))
 
 
 def _read_archive(installation: "Installation") -> "Reread":

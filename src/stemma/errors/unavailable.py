@@ -121,12 +121,13 @@ class ArchiveUnavailable(Unavailable):
 
 
 class TooManyFetches(Unavailable):
-    """As many submissions as may be look at their inputs elsewhere."""
+    """As many submissions as may be look at their inputs elsewhere, or read files for their digests."""
 
     code = "too-many-fetches"
 
-    def __init__(self) -> None:
-        super().__init__("many submissions look at inputs elsewhere at the moment; try again in some seconds")
+    def __init__(self, doing: str = "look at inputs elsewhere") -> None:
+        super().__init__(f"many submissions {doing} at the moment; try again in some seconds")
+        self.doing = doing
 
 
 class TooManyTransfers(Unavailable):

@@ -61,8 +61,8 @@ def held_up(engines: EngineRegistry, run: RunSummary) -> str | None:
         reason = f"its engine {run.engine!r} does not work here: {error.reason}"
     else:
         return None
-    begun = "; what had begun there cannot be reached, and may go on there" if run.attempt else ""
-    return f"{reason}. It waits until that is put right, and so does a stop{begun}"
+    begun = ", and so does a stop; what had begun there cannot be reached, and may go on there" if run.attempt else ""
+    return f"{reason}. It waits until that is put right{begun}"
 
 
 def check_takes_credentials(engine: Engine) -> None:

@@ -179,8 +179,6 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
         here = here_for(installation, engine, claim, revision, inputs)
         if here is None:  # an engine that wants all of them first
             return _stopped_before(installation, claim, row) if row.stop_requested_at is not None else Progress()
-        if engine.is_remote and not may_carry:
-            return Progress(carries=True)
         if here:
             installation.database.write(lambda session: given(session, claim, here))
     handed = handed_over(installation, engine, claim.run_id)
@@ -197,6 +195,8 @@ def _submit(installation: Installation, engine: Engine, claim: Claim, row: RunRo
     )
     if row.stop_requested_at is not None and _is_untouched(engine, job):
         return _stopped_before(installation, claim, row)
+    if engine.is_remote and not may_carry:
+        return Progress(carries=True)
     try:
         reference = engine.submit(job)
     except NotSigned:
@@ -253,6 +253,7 @@ def _follow(
         report = replace(report, state=JobState.FAILED)
     if report.state is JobState.LOST and _may_try_again(installation, row):
         return _try_again(installation, engine, worker, claim, row=row, report=report)
+    may_carry = may_carry or not engine.is_remote
     if report.state is JobState.FINISHED and not may_carry and are_elsewhere(engine, reference):
         return Progress(carries=True)
     return _conclude(installation, engine, claim, row, report)

@@ -1,15 +1,17 @@
 """What a finished job left: its files into the store, its output object into the form that is recorded."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 from stemma.cwl.filereferences import FILE_CLASSES
 from stemma.database.queries import facts
-from stemma.engines.protocol import Engine, FileSeen, Report
-from stemma.errors import ContentDamaged, ContentMissing, TooLarge
+from stemma.engines.protocol import Engine, FileSeen, OutputFile, Report
+from stemma.errors import ContentDamaged, ContentMissing, EngineRefused, TooLarge
 from stemma.file_fields import OCCURRENCE
+from stemma.lifecycle.archive.upkeep import IN_USE_SECONDS
 from stemma.lifecycle.installation import Installation
 from stemma.records import Content, FileKind, Json, RunOutput
 
@@ -19,12 +21,18 @@ _PLACES = frozenset({"location", "path", "dirname"})
 
 
 def are_elsewhere(engine: Engine, reference: str) -> bool:
-    """Whether files of a finished job have to be fetched."""
-    return any(file.chunks is not None for file in engine.outputs(reference))
+    """Whether files of a finished job have to be fetched, as far as the engine says."""
+    try:
+        return any(file.chunks is not None for file in engine.outputs(reference))
+    except (EngineRefused, ContentMissing):  # who fetches them says so
+        return True
 
 
 def take_outputs(installation: Installation, engine: Engine, run_id: int, reference: str, report: Report) -> None:
     """Bring the files of a finished job into the store, each under the digest that was recorded for it.
+
+    Until its end is written down nobody knows that they are used, and what nobody asked for lately may be dropped:
+    after a pass that took long all are asked for again.
 
     Done twice, it finds in the store what it took the first time. A digest that an engine elsewhere tells is not
     enough for that: it comes from tools, and who names a digest has not shown to have the bytes, which may be in the
@@ -41,6 +49,16 @@ def take_outputs(installation: Installation, engine: Engine, run_id: int, refere
     for fact in report.facts:  # not yet in the database
         if isinstance(fact, FileSeen) and fact.occurrence.content is not None:
             expected[fact.occurrence.uuid] = fact.occurrence.content
+    for _ in range(_PASSES):
+        began = time.monotonic()
+        _take_in(installation, files, reference, expected)
+        if time.monotonic() - began < IN_USE_SECONDS / 5:
+            return
+
+
+def _take_in(
+    installation: Installation, files: Sequence[OutputFile], reference: str, expected: Mapping[UUID, Content]
+) -> None:
     for file in files:
         digest = expected[file.occurrence].sha256
         if file.chunks is not None:
@@ -73,6 +91,7 @@ class _Latest:
             self._items[item] = None
 
 
+_PASSES: Final = 3
 _fetched: Final = _Latest(100_000)
 """What was fetched for which reference, so that a broken connection costs one file and not all before it."""
 

@@ -125,7 +125,9 @@ def _room(run_id: int) -> Iterator[None]:
 
 
 def _await_end(installation: Installation, principal: Principal, run: RunSummary) -> None:
-    reason = held_up(installation.engines, run)
+    with installation.database.reading() as session:
+        now = runs.get(session, run.id, principal.groups)
+    reason = held_up(installation.engines, now)
     if reason is not None:
         raise EngineUnreachable(run.engine, f"execution {run.id} cannot be stopped: {reason}")
     deadline = time.monotonic() + STOP_PATIENCE_SECONDS

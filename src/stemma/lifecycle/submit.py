@@ -18,7 +18,7 @@ from stemma.database.queries.archive import is_archived
 from stemma.database.queries.demand import Sought
 from stemma.database.queries.runs import NewRun
 from stemma.engines.protocol import Engine, Owner
-from stemma.errors import EngineUnsuitable, Finding, InputGone, InvalidInputs, TooLarge
+from stemma.errors import ContentMissing, EngineUnsuitable, Finding, InputGone, InvalidInputs, TooLarge
 from stemma.lifecycle import audit
 from stemma.lifecycle.audit import Deed
 from stemma.lifecycle.inputs import InputFiles
@@ -103,7 +103,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
             subject=principal.subject,
         )
 
-    known_sha1 = _known_sha1(installation, principal.groups, workflow.group, values, named_by)
+    known_sha1 = _known_sha1(installation, principal, workflow.group, values, named_by)
 
     def write(session: Session) -> RunSummary:
         now = clock.now()
@@ -150,7 +150,7 @@ def submit(installation: Installation, principal: Principal, submission: Submiss
 
 def _known_sha1(
     installation: Installation,
-    groups: Collection[str],
+    principal: Principal,
     group: str,
     values: dict[str, Json],
     named_by: Callable[[Session, Mapping[str, str] | None], InputFiles],
@@ -169,8 +169,11 @@ def _known_sha1(
         files = named_by(session, None)
         files.resolve(values)
         here = [content for content in files.asked_sha1 if not files.is_archived(content)]
-        _check_here(installation, session, here, (), groups)
-    return sha1_of(installation, group, files.asked_sha1)
+        _check_here(installation, session, here, (), principal.groups)
+    try:
+        return sha1_of(installation, group, principal.subject, files.asked_sha1)
+    except ContentMissing as error:  # it was dropped since
+        raise InputGone(error.sha256) from error
 
 
 def _is_archived(installation: Installation, session: Session, groups: Collection[str], content: Content) -> bool:

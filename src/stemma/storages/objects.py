@@ -263,7 +263,8 @@ def _each(held: "list[ListStream[Sequence[ObjectMeta]]]", seconds: float) -> "It
 async def _next(held: "list[ListStream[Sequence[ObjectMeta]]]") -> "Sequence[ObjectMeta]":
     """The next part of a listing; nothing at its end."""
     try:
-        return await held[0].__anext__()  # its own is not made for anext()
+        # Not anext(it, ()): CPython 3.11 gives a default that is a tuple back with the exception still set.
+        return await held[0].__anext__()
     except StopAsyncIteration:
         return ()
 

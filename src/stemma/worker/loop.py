@@ -48,7 +48,8 @@ QUIET_LIMIT_ELSEWHERE_SECONDS = 2.0
 LOOKS_ELSEWHERE = 8
 """How many runs elsewhere are looked at at a time."""
 CARRIED_ELSEWHERE = 8
-"""For how many of them inputs are brought there, or outputs fetched, at a time: that may take hours."""
+"""For how many of them inputs are brought there, or outputs fetched, at a time: that may take hours. What a WES server
+made comes with its report, in a look."""
 CLAIM_SECONDS = 1.0
 """How often to look for work that no bell told of."""
 TROUBLE_SECONDS = 0.5

@@ -1,9 +1,10 @@
 """Copies that are dropped, when space is short, and those that nobody wants any more."""
 
 from collections.abc import Collection
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlmodel import Session
 
 from stemma import clock
@@ -57,6 +58,19 @@ def abandon(session: Session, home: str) -> None:
     for part in parts_of(sorted(session.execute(idle).scalars())):  # looked at again now that nobody can want them
         unneeded = select(_REPLICA.c.id).where(_REPLICA.c.id.in_(part), ~replicas.is_needed())
         replicas.write(session, set(session.execute(unneeded).scalars()), state=ReplicaState.EVICTED.value, **FREE)
+
+
+def latest_arrivals(session: Session, home: str, digests: Collection[str]) -> dict[str, datetime]:
+    """When a copy with these bytes came last, here still or not: whoever brought it touched them."""
+    latest: dict[str, datetime] = {}
+    for part in parts_of(sorted(digests)):
+        query = (
+            select(_REPLICA.c.sha256, func.max(_REPLICA.c.ended_at))
+            .where(_REPLICA.c.home == home, _REPLICA.c.sha256.in_(part), _REPLICA.c.ended_at.is_not(None))
+            .group_by(_REPLICA.c.sha256)
+        )
+        latest |= {row[0]: row[1] for row in session.execute(query)}
+    return latest
 
 
 def is_kept(session: Session, home: str, sha256: str, but: int) -> bool:

@@ -211,6 +211,8 @@ def of_run(session: Session, run_id: int, attempt: int, now: datetime) -> list[t
 def wish(session: Session, told_id: int, replica_ids: Collection[int], by: str) -> None:
     """These copies are wanted for a step that was told of; whoever says so answers for all that it wants."""
     rows = [{"told_id": told_id, "replica_id": replica_id} for replica_id in sorted(set(replica_ids))]
+    if not rows:
+        return
     insert_missing(session, AheadRow, rows)
     session.execute(update(_TOLD).where(_TOLD.c.id == told_id, _TOLD.c.told_by != by).values(told_by=by))
 

@@ -86,8 +86,6 @@ class Replica:
     used_at: datetime | None
     fence: int
     source_key: str = ""
-    ended_at: datetime | None = None
-    """When it came, where it is here."""
 
     def is_of(self, remote: UUID) -> bool:
         """Whether it was wanted through this registered place: the number of one that is gone may be another's."""
@@ -220,7 +218,6 @@ def as_replica(row: Any) -> Replica:
         used_at=row.used_at,
         fence=row.fence,
         source_key=row.source_key,
-        ended_at=row.ended_at,
     )
 
 

@@ -74,7 +74,6 @@ class Held:
     address: str
     group: str
     used_at: datetime | None
-    came_at: datetime | None
 
 
 _IS_OUTPUT: Final = select(_OUTPUT.c.id).where(_OUTPUT.c.occurrence == _OCCURRENCE.c.uuid).exists()
@@ -231,7 +230,7 @@ def droppable(
     session: Session, home: str, *, limit: int | None = None, among: Collection[int] | None = None
 ) -> list[Held]:
     """Copies that no run which goes on needs, the one first that was used longest ago."""
-    names = "id", "sha256", "size_bytes", "address", "group_name", "used_at", "ended_at"
+    names = "id", "sha256", "size_bytes", "address", "group_name", "used_at"
     query = (
         select(*(_REPLICA.c[name] for name in names))
         .where(_REPLICA.c.home == home, _REPLICA.c.state == _HERE, _REPLICA.c.sha256.is_not(None), ~_IS_NEEDED)
@@ -240,10 +239,7 @@ def droppable(
     if among is not None:
         query = query.where(_REPLICA.c.id.in_(among))
     rows = session.execute(query.limit(limit) if limit is not None else query)
-    return [
-        Held(row.id, row.sha256, row.size_bytes or 0, row.address, row.group_name, row.used_at, row.ended_at)
-        for row in rows
-    ]
+    return [Held(row.id, row.sha256, row.size_bytes or 0, row.address, row.group_name, row.used_at) for row in rows]
 
 
 def reserved_bytes(session: Session, home: str) -> tuple[int, int]:

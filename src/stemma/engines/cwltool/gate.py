@@ -184,7 +184,7 @@ class Gate:
         while self._news.is_there:
             with self._news.alone():
                 if not self._catch_up(most=_AT_ONCE):
-                    return  # half a line of one that was killed
+                    return  # left by one that was killed, half a line perhaps: what comes behind is for the next look
             if self._news.is_there:
                 time.sleep(_TURN_SECONDS)
 

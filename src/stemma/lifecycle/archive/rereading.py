@@ -1,6 +1,6 @@
 """Everything that counts as archived, read again: what is damaged there is copied anew where the store has it still."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from stemma.database.queries import archive as queries
@@ -40,7 +40,7 @@ class Reread:
     size_bytes: int = 0
     faults: tuple[ArchiveFault, ...] = ()
     error: str | None = None
-    """Why the rest was not read."""
+    """Why some of it, or the rest, was not read."""
 
 
 def read_again(installation: Installation, *, on_read: Callable[[int], None] = lambda _: None) -> Reread:
@@ -50,15 +50,26 @@ def read_again(installation: Installation, *, on_read: Callable[[int], None] = l
         return Reread()
     files = size = 0
     faults: list[ArchiveFault] = []
+    unread: list[str] = []
     try:
         for content in _archived(installation, archive):
-            verdict = _verdict(archive, content, on_read)
+            try:
+                verdict = _verdict(archive, content, on_read)
+            except ArchiveUnavailable as error:
+                archive.prepare(was_used=True)  # this one alone cannot be read, or the whole archive
+                unread.append(f"{content.sha256} cannot be read: {error.reason}")
+                continue
             files, size = files + 1, size + content.size_bytes
             if verdict != "ok":
                 faults += _fault(installation, archive, content.sha256, verdict)
     except ArchiveUnavailable as error:
         return Reread(files, size, tuple(faults), error.reason)
-    return Reread(files, size, tuple(faults))
+    return Reread(files, size, tuple(faults), _summary(unread))
+
+
+def _summary(unread: Sequence[str]) -> str | None:
+    more = f" (and {len(unread) - 1} more files)" if len(unread) > 1 else ""
+    return f"{unread[0]}{more}" if unread else None
 
 
 def _archived(installation: Installation, archive: Archive) -> Iterator[Content]:

@@ -1,5 +1,6 @@
 """What may be claimed of each link, and what a bounded store has room for, while a plan is carried out."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
@@ -42,6 +43,26 @@ def budgets(decided: Plan, situation: Situation, moving: Iterable[WantedFile]) -
         if file.is_moving:
             budgets[file.remote].take((file.size_bytes or 0) - file.arrived_bytes)
     return budgets
+
+
+class Supply:
+    """How much of what was claimed of each link is left to move."""
+
+    def __init__(self, claimed: Iterable[Replica] = ()) -> None:
+        self._links = {replica.id: link_of(replica) for replica in claimed}
+        self._left = Counter(self._links.values())
+        self._halves = {link: count // 2 for link, count in self._left.items()}
+
+    def ended(self, replica_id: int) -> None:
+        """It moves no more."""
+        link = self._links.pop(replica_id, None)
+        if link is not None:
+            self._left[link] -= 1
+
+    @property
+    def is_running_dry(self) -> bool:
+        """Whether a link has no more than half of what it had."""
+        return any(self._left[link] <= half for link, half in self._halves.items())
 
 
 class Room:

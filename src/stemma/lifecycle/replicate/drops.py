@@ -42,7 +42,9 @@ class Drops:
         with database.reading() as session:
             replica = replicas.get(session, replica_id)
             leans = leans_on_archive(self._installation, session, replica)
-        before = unused_since(replica.ended_at)
+            digests = [] if replica.sha256 is None else [replica.sha256]
+            came = eviction.latest_arrivals(session, home, digests)
+        before = unused_since(max(came.values(), default=None))
         if leans and not self._lies_there(replica, before):
             return False
         with dropping(self._installation.settings.home):

@@ -62,11 +62,9 @@ class Replicator:
         self._rounds: Rounds | None = None
         self._claimed: dict[int, tuple[Replica, int]] = {}
         """What is being moved, with its fence."""
-        self._claimed_then = 0
-        """How many they were after the situation was read last."""
         self._began = time.monotonic()
         self._next_read = self._next_renewal = self._last_read = self._last_read_took = 0.0
-        self._next_settling = self._next_forgetting = 0.0
+        self._next_settling = self._next_forgetting = self._nudged = 0.0
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -75,8 +73,12 @@ class Replicator:
 
     def nudge(self) -> None:
         """There may be something new."""
-        self._next_read = min(self._next_read, self._last_read + max(SOON_SECONDS, 2 * self._last_read_took))
+        self._nudged = time.monotonic()
+        self._read_soon()
         self._news.set()
+
+    def _read_soon(self) -> None:
+        self._next_read = min(self._next_read, self._last_read + max(SOON_SECONDS, 2 * self._last_read_took))
 
     def close(self) -> None:
         """End; what was fetched in part is there for whoever goes on."""
@@ -118,9 +120,10 @@ class Replicator:
         if now >= self._next_read:
             self._last_read = now
             is_busy = self._plan()
-            self._last_read_took = took = time.monotonic() - now
-            self._claimed_then = len(self._claimed)
+            self._last_read_took = took = time.monotonic() - self._last_read
             self._next_read = time.monotonic() + max(BUSY_SECONDS if is_busy else IDLE_SECONDS, took * _READING_SHARE)
+            if self._nudged >= self._last_read:  # of something that may have come too late to be read
+                self._read_soon()
         elif self._claimed and self._rounds is not None and self._mover is not None:
             self._rounds.widen(self._mover)
         has_more = len(self._claimed) > _FEW or self._ended.qsize()
@@ -143,6 +146,7 @@ class Replicator:
             return False
         if self._rounds is None or self._mover is None:
             self._rounds, self._mover = self._made()
+            self._last_read = time.monotonic()  # that took time, and is done once
         if not is_open:
             return False
         self._rounds.go(self._mover, self._claimed)
@@ -190,10 +194,15 @@ class Replicator:
                 self._rounds.ended(replica_id, 0 if isinstance(what, StemmaError) else what.moved_bytes)
             if self._mover is not None:  # so that it takes another order for it, whenever that comes
                 self._mover.drop(str(replica_id), keep_part=True)
-        if len(self._claimed) <= max(_FEW, self._claimed_then // 2):  # else there is enough to move for a while
-            self._next_read = 0.0
+        self._read_where_little_is_left()
         if runs:
             self._on_arrival(runs)
+
+    def _read_where_little_is_left(self) -> None:
+        if len(self._claimed) <= _FEW:
+            self._next_read = 0.0
+        elif self._rounds is not None and self._rounds.is_running_dry:
+            self._read_soon()
 
     def _written(self, ended: "Sequence[tuple[int, Moved | StemmaError]]") -> set[int]:
         """Write down what has ended; the runs that it concerns."""

@@ -18,7 +18,7 @@ from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.moving.mover import Mover
 from stemma.lifecycle.moving.orders import Order
 from stemma.lifecycle.replicate.ahead import Space
-from stemma.lifecycle.replicate.budgets import Room, budgets, link_of, link_state
+from stemma.lifecycle.replicate.budgets import Room, Supply, budgets, link_of, link_state
 from stemma.lifecycle.replicate.drops import Drops
 from stemma.lifecycle.replicate.idleness import Idleness
 from stemma.lifecycle.replicate.kept import Kept
@@ -63,6 +63,7 @@ class Rounds:
         self._places = Places(installation)
         self._widths = Widths(installation.settings.replication_streams)
         self._idleness = Idleness()
+        self._supply = Supply()
         self._needed_by: dict[int, tuple[int, ...]] = {}
         """The runs that need a copy, as they were read last."""
         self._served: deque[tuple[float, int, int]] = deque()
@@ -71,8 +72,14 @@ class Rounds:
     def ended(self, replica_id: int, moved_bytes: int) -> None:
         """A transfer has ended."""
         self._orders.pop(replica_id, None)
+        self._supply.ended(replica_id)
         for run_id in self._needed_by.get(replica_id, ()):
             self._served.append((time.monotonic(), run_id, moved_bytes))
+
+    @property
+    def is_running_dry(self) -> bool:
+        """Whether a link has moved half of what was claimed of it in the last round."""
+        return self._supply.is_running_dry
 
     def go(self, mover: Mover, claimed: dict[int, tuple[Replica, int]]) -> None:
         """Do one round. ``claimed`` is what is being moved, with its fences; what is claimed here is added to it."""
@@ -106,6 +113,7 @@ class Rounds:
                 connections=settings.replication_streams,
             )
         mover.arrange(orders, decided.streams)
+        self._supply = Supply(replica for replica, _ in claimed.values())
         self._widths.planned(decided, situation)
 
     def widen(self, mover: Mover) -> None:

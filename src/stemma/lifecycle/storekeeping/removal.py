@@ -4,7 +4,7 @@ Each removal is between two gives-out (:mod:`stemma.lifecycle.replicate.guard`),
 it. Others may be at work meanwhile; killed at any point, nothing is lost but the time.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -109,19 +109,15 @@ def _drop(installation: Installation, replica_ids: Collection[int], sure: Collec
             digests = {held.sha256 for held in fresh}
             kept = storekeeping.kinds(session, home, sorted(digests), but={held.id for held in fresh})
             free = _came_from_archive(session, installation, fresh)
+            came = eviction.latest_arrivals(session, home, digests)
         # The file first: a row without one heals itself, a file without a row would be lost space.
         store = installation.store
-        sizes = {one: store.remove_unkept(one, _unkept_since(fresh, one)) for one in sorted(digests - kept.keys())}
+        sizes = {one: store.remove_unkept(one, unused_since(came.get(one))) for one in sorted(digests - kept.keys())}
         sizes |= {one: store.remove_unused(one, unused_since()) for one in sorted(free.intersection(sure))}
         stay = free.difference(sure).union(one for one, size in sizes.items() if size is None)
         ids = sorted(held.id for held in fresh if held.sha256 not in stay)
         dropped = database.write(lambda session: sum(eviction.evict(session, home, each) for each in ids))
         return dropped, sum(size or 0 for size in sizes.values())
-
-
-def _unkept_since(copies: Iterable[Held], sha256: str) -> float:
-    """Bytes that were kept after that time are about to be something else than these copies."""
-    return max(unused_since(held.came_at) for held in copies if held.sha256 == sha256)
 
 
 def collect(
