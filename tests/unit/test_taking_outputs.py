@@ -10,6 +10,7 @@ from conftest import opened_installation
 from stemma import clock
 from stemma.engines.protocol import FileSeen, JobState, OutputFile, Report
 from stemma.errors import ContentDamaged
+from stemma.lifecycle import outputs
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.outputs import take_outputs
 from stemma.records import Content, FileKind, Occurrence
@@ -61,4 +62,41 @@ def test_outputs_when_taken_again_then_what_was_fetched_is_not_fetched_twice(ins
     for _ in range(2):
         take_outputs(installation, engine, 1, "shown", engine.report("shown"))
     assert engine.asked == 1
+    assert installation.store.read(engine.told) == SECRET
+
+
+class Slow(Distant):
+    """One with another output behind it, while which comes the first is dropped."""
+
+    second = b"the second\n"
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__(is_remote=True)
+        self.installation = installation
+
+    def outputs(self, reference: str) -> Iterator[OutputFile]:
+        """Both."""
+        yield from super().outputs(reference)
+        yield OutputFile(self.other, FileKind.FILE, None, self._dropping)
+
+    def _dropping(self) -> Iterator[bytes]:
+        self.installation.store.remove(self.told)
+        yield self.second
+
+    def report(self, reference: str, cursor: str = "") -> Report:
+        """That there are two."""
+        first = super().report(reference, cursor)
+        self.other = clock.new_uuid()
+        content = Content(sha256(self.second).hexdigest(), len(self.second))
+        made = Occurrence(self.other, FileKind.FILE, "y", "y", content=content, at=clock.now())
+        return Report(JobState.FINISHED, "", (*first.facts, FileSeen(made)))
+
+
+def test_outputs_when_one_is_dropped_while_another_takes_long_then_it_is_brought_again(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "IN_USE_SECONDS", 0.0)  # however soon it comes, it took long
+    engine = Slow(installation)
+    take_outputs(installation, engine, 1, "slow", engine.report("slow"))
+    assert engine.asked == 2
     assert installation.store.read(engine.told) == SECRET
