@@ -232,7 +232,7 @@ def started(client: httpx.Client) -> tuple[int, int]:
     form = {"name": Served.name(), "version": "1"}
     made = client.post("/workflow_registry/register", data=form, files={"spec_file": ("main.cwl", ECHO)})
     entry = made.json()["data"]["registry_id"]
-    asked = {"inputs": {"words": "hi"}, "engine": "vault", "nowait": True}
+    asked = {"inputs": {"words": "hi"}, "engine": "cellar", "nowait": True}
     answer = client.post(f"/workflow_execution/execute/{entry}", json=asked)
     assert answer.status_code == 200, answer.text
     number: int = answer.json()["data"]["execution_id"]
@@ -258,7 +258,7 @@ def test_runs_when_their_engine_is_taken_away_then_they_wait_and_say_so_until_it
                 status, held_up = seen(client, number)
                 assert status == state
                 assert held_up is not None
-                assert "its engine 'vault' is not set up here" in held_up
+                assert "its engine 'cellar' is not set up here" in held_up
                 assert ("what had begun there cannot be reached" in held_up) == (number == begun)
             assert client.delete("/workflow_execution/delete", params={"registry_id": unwanted}).status_code == 200
             refused = client.delete("/workflow_execution/delete", params={"registry_id": entry})
@@ -270,7 +270,8 @@ def test_runs_when_their_engine_is_taken_away_then_they_wait_and_say_so_until_it
 
 
 def with_engines(folder: Path) -> AbstractContextManager[None]:
-    return installed_engines(folder, {"engines_of_tests": ENGINES}, ENTRIES)
+    """One that no other test has at the same time."""
+    return installed_engines(folder, {"engines_taken_away": ENGINES}, {"cellar": "engines_taken_away:vault"})
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The rclone of a process: what it sees of us, and how it ends."""
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from stemma.storages.gate import Gate
 from stemma.storages.opening import Opening, open_storage
 from stemma.storages.outgoing import Outgoing
 from stemma.storages.protocol import RemoteSettings
-from stemma.storages.rclone_daemon import RcloneDaemon
+from stemma.storages.rclone_daemon import RcloneDaemon, _listens
 from stemma.storages.rclone_remotes import refusal_of
 from support.speaking import speaking
 from support.storages import place
@@ -212,3 +213,12 @@ def test_look_when_the_server_of_a_remote_drips_then_over_in_time_and_its_connec
         assert gone.wait(15)
         storage.close()
         opening.close()
+
+
+def test_rclone_when_its_socket_has_a_name_and_nobody_listens_yet_then_it_is_not_asked(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        assert not _listens(tmp_path / "socket")
+        server.bind(str(tmp_path / "socket"))
+        assert not _listens(tmp_path / "socket")
+        server.listen()
+        assert _listens(tmp_path / "socket")

@@ -5,6 +5,7 @@ calls, under names that we choose. Its own words are never passed on, since they
 """
 
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -172,9 +173,9 @@ class RcloneDaemon:
 
     def _started(self, folder: Path, way: Pass) -> "subprocess.Popen[bytes]":
         rclone = _program()
-        socket, ready = folder / "socket", time.monotonic() + _START_SECONDS
+        place, ready = folder / "socket", time.monotonic() + _START_SECONDS
         options = [
-            "rcd", "--config", "", "--rc-addr", f"unix://{socket}", "--rc-no-auth", "--rc-serve",
+            "rcd", "--config", "", "--rc-addr", f"unix://{place}", "--rc-no-auth", "--rc-serve",
             "--rc-server-read-timeout", _YEAR, "--rc-server-write-timeout", _YEAR, "--temp-dir", str(folder),
             "--cache-dir", str(folder / "cache"), "--low-level-retries", "3", "--retries", "1", "--contimeout", "15s",
             "--timeout", f"{max(1, round(self._outgoing.silence_seconds))}s", "--log-level", "EMERGENCY",
@@ -192,7 +193,7 @@ class RcloneDaemon:
             env=environment,
             start_new_session=True,
         )
-        while not socket.exists():
+        while not _listens(place):
             if process.poll() is not None or time.monotonic() > ready:
                 _over(process)
                 raise SourceUnavailable("a remote", "rclone does not start")
@@ -209,6 +210,16 @@ class RcloneDaemon:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._pool = self._process = self._folder = self._way = None
+
+
+def _listens(place: Path) -> bool:
+    """Whether somebody listens at a socket: its name is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(place))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
 
 
 def _over(process: "subprocess.Popen[bytes]") -> None:
