@@ -24,6 +24,12 @@ def over_by(end: float | None) -> Iterator[None]:
         _END.reset(before)
 
 
+def within(most_seconds: float) -> float:
+    """How long is still to be waited, and no longer than so; not above 0 where it has to be over."""
+    left = seconds_left()
+    return most_seconds if left is None else min(left, most_seconds)
+
+
 def seconds_left() -> float | None:
     """How long is still to be waited; not above 0 where it has to be over."""
     end = _END.get()

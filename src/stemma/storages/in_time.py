@@ -20,8 +20,7 @@ def in_time(ask: Callable[[], Awaitable[T]], most_seconds: float) -> T:
     Raises:
         TooSlow: it does not come in that time.
     """
-    left = haste.seconds_left()
-    seconds = most_seconds if left is None else min(left, most_seconds)
+    seconds = haste.within(most_seconds)
     if seconds <= 0:
         raise TooSlow
 

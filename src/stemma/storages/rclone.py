@@ -189,8 +189,7 @@ class RcloneStorage:
         seconds: float = CALL_SECONDS,
     ) -> dict[str, Any]:
         filled = parameters if "srcFs" in parameters else {"fs": self._reached.name(), **parameters}
-        left = haste.seconds_left()
-        seconds = seconds if left is None else min(left, seconds)
+        seconds = haste.within(seconds)
         if seconds <= 0:
             raise SourceUnavailable(what, "it takes too long")
         told = self._daemon.call(command, filled, most_bytes=most_bytes, seconds=seconds)

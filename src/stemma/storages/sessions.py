@@ -56,8 +56,7 @@ class Calm:
         """The seconds to wait now."""
         end: float | None = getattr(self._of_thread, "end", None)
         usual = self._silence_seconds if at_most is None else at_most
-        hurry = haste.seconds_left()
-        left = min(usual if end is None else end - time.monotonic(), usual if hurry is None else hurry, usual)
+        left = min(usual if end is None else end - time.monotonic(), haste.within(usual))
         if left <= 0:
             raise OutOfTime
         return left

@@ -3,15 +3,16 @@
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, select, true
+from sqlalchemy import ColumnElement, Select, bindparam, select
 from sqlmodel import Session
 
 from stemma import clock
 from stemma.database.prepared import Prepared
 from stemma.database.queries.replicas import (
+    GOES_ON,
+    OF_ACTIVE_RUNS,
     OPEN_STATES,
     Need,
-    NeedState,
     Replica,
     ReplicaState,
     as_need,
@@ -25,9 +26,6 @@ _TOLD_OF_NEEDS: Final = ("id", "run_id", "occurrence", "replica_id", "state", "s
 _NOT_TOLD_OF_COPIES: Final = ("reserved_bytes", "started_at", "lease_owner", "lease_until", "verified", "error")
 """What a claim changes over and over, and nobody asks for here."""
 _HERE: Final = _REPLICA.c.state == ReplicaState.HERE.value
-_OF_ACTIVE_RUNS: Final = select(_REPLICATION.c.replica_id).where(
-    _REPLICATION.c.run_id.in_(select(_RUN.c.id).where(_RUN.c.active == true()))
-)
 
 
 def _copies(*which: ColumnElement[bool]) -> Prepared:
@@ -40,8 +38,7 @@ def _needs() -> Select[Any]:
         select(*(_REPLICATION.c[name] for name in _TOLD_OF_NEEDS))
         .join(_RUN, _RUN.c.id == _REPLICATION.c.run_id)
         .join(_REPLICA, _REPLICA.c.id == _REPLICATION.c.replica_id)
-        .where(_RUN.c.active == true(), _REPLICA.c.home == bindparam("home"))
-        .where(_REPLICATION.c.state != NeedState.HANDED.value)
+        .where(GOES_ON, _REPLICA.c.home == bindparam("home"))
         .order_by(_REPLICATION.c.id)
     )
 
@@ -51,7 +48,7 @@ _WANTED: Final = _copies(
     is_needed(bindparam("now", type_=_REPLICA.c.used_at.type)),
 )
 _HELD: Final = _copies(_HERE)
-_HELD_BY_RUNS: Final = _copies(_HERE, _REPLICA.c.id.in_(_OF_ACTIVE_RUNS))
+_HELD_BY_RUNS: Final = _copies(_HERE, OF_ACTIVE_RUNS)
 _NEEDS: Final = Prepared(_needs())
 
 

@@ -106,6 +106,14 @@ class Need:
     """How often it was moved while the run went on."""
 
 
+OF_ACTIVE_RUNS: Final = _REPLICA.c.id.in_(
+    select(_REPLICATION.c.replica_id).where(_REPLICATION.c.run_id.in_(select(_RUN.c.id).where(_RUN.c.active == true())))
+)
+"""Copies that runs which go on have."""
+GOES_ON: Final = and_(_RUN.c.active == true(), _REPLICATION.c.state != NeedState.HANDED.value)
+"""Needs, joined with their runs, that somebody still has."""
+
+
 def open_replicas(session: Session, home: str) -> list[Replica]:
     """What is to be moved, or moves, for runs that go on in this store, and ahead for those to come."""
     query = select(_REPLICA).where(_REPLICA.c.home == home, _REPLICA.c.state.in_(OPEN_STATES), is_needed())
@@ -126,10 +134,7 @@ def held(session: Session, home: str, *, all_of_them: bool = True) -> list[Repli
     """What is here: the copies that may be dropped; or those alone that runs which go on have."""
     query = select(_REPLICA).where(_REPLICA.c.home == home, _REPLICA.c.state == ReplicaState.HERE.value)
     if not all_of_them:
-        active = select(_RUN.c.id).where(_RUN.c.active == true())
-        query = query.where(
-            _REPLICA.c.id.in_(select(_REPLICATION.c.replica_id).where(_REPLICATION.c.run_id.in_(active)))
-        )
+        query = query.where(OF_ACTIVE_RUNS)
     return [as_replica(row) for row in session.execute(query)]
 
 
@@ -140,8 +145,7 @@ def needs(session: Session, replica_ids: Collection[int]) -> list[Need]:
         query = (
             select(_REPLICATION)
             .join(_RUN, _RUN.c.id == _REPLICATION.c.run_id)
-            .where(_REPLICATION.c.replica_id.in_(part), _RUN.c.active == true())
-            .where(_REPLICATION.c.state != NeedState.HANDED.value)
+            .where(_REPLICATION.c.replica_id.in_(part), GOES_ON)
         )
         found += [as_need(row) for row in session.execute(query)]
     return found

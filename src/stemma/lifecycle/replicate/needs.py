@@ -190,10 +190,14 @@ class _Durations:
                 self._lasted.setdefault(one.path, []).append(seconds)
                 alike.append(seconds)
         self._alike = [*alike, *(seconds for each in situation.earlier.values() for seconds in each[:3])]
+        self._same: dict[str, list[float]] = {}
+        """Of each step that was asked for: a scatter asks as often as it has elements."""
 
     def of(self, path: str, elapsed: float | None) -> float | None:
         """How long a step takes, or still takes where it has been running for ``elapsed`` seconds."""
-        same = [*self._lasted.get(path, ()), *self._earlier.get(path, ())]
+        if path not in self._same:
+            self._same[path] = [*self._lasted.get(path, ()), *self._earlier.get(path, ())]
+        same = self._same[path]
         if elapsed is None:
             return expected_seconds(same, self._alike)
         return remaining_seconds(same, elapsed, self._alike)
