@@ -6,11 +6,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from conftest import opened_installation
 from stemma.database.queries import archive as queries
 from stemma.lifecycle.archive.archivist import Archivist
 from stemma.lifecycle.installation import Installation
 from stemma.records import Content
 from stemma.storages.archive import Archive
+
+
+@contextmanager
+def installation_with_archive(kind: str, folder: Path) -> Iterator[Installation]:
+    """One whose archive is a folder beside it."""
+    (folder / "archive").mkdir()
+    place = f"file://{folder / 'archive'}"
+    with opened_installation(kind, folder / "home", archive=place, lease_seconds=1.5) as opened:
+        yield opened
 
 
 def archive_of(installation: Installation) -> Archive:

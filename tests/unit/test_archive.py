@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from sqlmodel import Session
 
-from conftest import opened_installation
 from stemma import clock
 from stemma.cli import examination
 from stemma.database.queries import archive as queries
@@ -28,7 +27,16 @@ from stemma.lifecycle.storekeeping.removal import Removed, collect, evict
 from stemma.records import Content
 from stemma.settings import Settings
 from stemma.storages.archive import Archive
-from support.archives import amount, archive_all, archive_of, archiving_goes_on, place_of, spoil, until
+from support.archives import (
+    amount,
+    archive_all,
+    archive_of,
+    archiving_goes_on,
+    installation_with_archive,
+    place_of,
+    spoil,
+    until,
+)
 from support.databases import KINDS
 from support.storages import USER, WRONG, versitygw_serving
 from support.stored import add_file, add_late, bring, end_run, fill, new_run
@@ -43,9 +51,7 @@ def installation(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Installation]:
     monkeypatch.setattr(upkeep, "IN_USE_SECONDS", 0.0)
-    (tmp_path / "archive").mkdir()
-    place = f"file://{tmp_path / 'archive'}"
-    with opened_installation(request.param, tmp_path / "home", archive=place, lease_seconds=1.5) as opened:
+    with installation_with_archive(request.param, tmp_path) as opened:
         yield opened
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from sqlmodel import Session
 
-from conftest import opened_installation
 from stemma.api.metrics import Metrics
 from stemma.database.queries import archive as queries
 from stemma.database.queries import replication_figures
@@ -16,7 +15,16 @@ from stemma.lifecycle.archive.rereading import Reread, read_again
 from stemma.lifecycle.installation import Installation
 from stemma.lifecycle.storekeeping.figures import StoreFigures
 from stemma.records import Content
-from support.archives import amount, archive_all, archive_of, archiving_goes_on, place_of, spoil, until
+from support.archives import (
+    amount,
+    archive_all,
+    archive_of,
+    archiving_goes_on,
+    installation_with_archive,
+    place_of,
+    spoil,
+    until,
+)
 from support.databases import KINDS
 from support.stored import add_late, bring, fill, new_run
 
@@ -25,9 +33,7 @@ OUTPUT = bytes(range(256)) * 12_000  # three chunks
 
 @pytest.fixture(params=KINDS)
 def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
-    (tmp_path / "archive").mkdir()
-    place = f"file://{tmp_path / 'archive'}"
-    with opened_installation(request.param, tmp_path / "home", archive=place, lease_seconds=1.5) as opened:
+    with installation_with_archive(request.param, tmp_path) as opened:
         yield opened
 
 
